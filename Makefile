@@ -1,0 +1,47 @@
+# One line per target: `make help`.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help demo test lint bench gpu-check completions clean install
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Two stamps, so that `make demo` does not wait for what only developers need.
+$(VENV)/.base: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
+	@touch $@
+
+install: $(VENV)/.base ## .venv with sea in it
+
+demo: $(VENV)/.base ## the whole road on small texts of our own, in under five minutes
+	$(MAKE) --no-print-directory -C examples/quickstart SEA="$(abspath $(BIN)/sea)" clean all
+
+test: $(VENV)/.dev ## every test that needs no GPU
+	$(BIN)/python -m pytest -m "not cuda"
+
+lint: $(VENV)/.dev ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev ## the benchmarks that need no GPU; results are appended to benchmarks/results
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/train_step.py
+
+gpu-check: ## tests marked cuda and the GPU benchmarks; skips where there is no GPU
+	@sh benchmarks/gpu-check.sh
+
+completions: $(VENV)/.dev ## write completions/ anew from the commands' flags
+	$(BIN)/python completions/generate.py
+
+clean: ## remove the environment and what demo and tests made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/quickstart/out
