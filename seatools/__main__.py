@@ -1,0 +1,5 @@
+"""`python -m seatools` is `sea`."""
+
+from seatools.cli import run
+
+run()

@@ -1,0 +1,143 @@
+"""The flags that mean the same in every command, and how a command line is run.
+
+Each flag is defined here once; `command.py` files use these annotated types. Typer is set up for pipes: no rich
+markup in help, no pretty exceptions, no completion installer. `--config FILE.toml` gives defaults: its table named
+after the command, or its top level; what is typed wins.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seatools.streams.errors import SeaError, UsageError
+
+
+class ErrorPolicy(StrEnum):
+    """What to do with a bad line of input."""
+
+    fail = "fail"
+    skip = "skip"
+    quarantine = "quarantine"
+
+
+_COMMON = "Common options"
+Output = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="where to write; - or none: stdout")]
+OutputPath = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="the folder or file to write")]
+Force = Annotated[bool, typer.Option("--force", help="replace an existing output")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="seed of everything random")]
+Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:i]", help="where the model runs")]
+DType = Annotated[str, typer.Option("--dtype", metavar="auto|fp32|bf16|fp16", help="auto: fp32 on CPU, bf16 on CUDA")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="threads; 0: all cores. Never changes the result")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="read at most N records (per source)")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="say what would be done, write nothing")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="warnings and errors only")]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="more detail")]
+Json = Annotated[bool, typer.Option("--json", help="JSONL on stdout, on a terminal too")]
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE.toml", help="defaults for these options")]
+OnError = Annotated[ErrorPolicy, typer.Option("--on-error", help="bad input lines: stop, drop, or drop and keep")]
+Quarantine = Annotated[
+    str | None,
+    typer.Option("--quarantine", metavar="FILE", help="where quarantined lines go [default: OUT.quarantine.jsonl]"),
+]
+Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
+Pattern = Annotated[
+    str | None,
+    typer.Option("--pattern", metavar="NAME|REGEX", help="pre-tokenizer of tiktoken or bare vocab.json files"),
+]
+
+
+def new_app() -> typer.Typer:
+    """A typer application set up for pipes."""
+    return typer.Typer(
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+
+
+def run_app(app: typer.Typer, name: str, argv: list[str]) -> int:
+    """Run one command's application; returns its exit code. Usage errors print the usage line and give 2."""
+    command: Any = typer.main.get_command(app)
+    command.name = name
+    defaults = _config_defaults(name, argv, command)
+    from_typer: Any = _typer_exceptions()
+    try:
+        result = command.main(
+            args=list(argv), prog_name=f"sea {name}", standalone_mode=False, default_map=defaults or None
+        )
+    except from_typer.exit as error:
+        return int(error.exit_code)
+    except from_typer.abort:
+        raise KeyboardInterrupt from None
+    except from_typer.usage as error:
+        message = error.format_message().rstrip(".")
+        raise UsageError(message[:1].lower() + message[1:], fix=f"sea {name} --help") from None
+    return int(result) if isinstance(result, int) else 0
+
+
+class _typer_exceptions:
+    """Exit, Abort and UsageError of whichever click this typer carries (0.26 vendored its own)."""
+
+    def __init__(self) -> None:
+        base = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+        self.usage = base
+        self.exit, self.abort = typer.Exit, typer.Abort
+
+
+def _config_path(argv: list[str]) -> str | None:
+    for position, word in enumerate(argv):
+        if word == "--":
+            return None
+        if word == "--config" and position + 1 < len(argv):
+            return argv[position + 1]
+        if word.startswith("--config="):
+            return word.partition("=")[2]
+    return None
+
+
+def _config_defaults(name: str, argv: list[str], command: Any) -> dict[str, Any]:
+    """The `--config` file's values by parameter name; unknown keys are refused."""
+    path = _config_path(argv)
+    if path is None:
+        return {}
+    try:
+        table: dict[str, Any] = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SeaError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SeaError(f"{path}: not TOML: {error}") from error
+    if isinstance(table.get(name), dict):
+        table = table[name]
+    else:
+        table = {key: value for key, value in table.items() if not isinstance(value, dict)}
+    known = {option.lstrip("-"): item.name for item in command.params for option in getattr(item, "opts", [])}
+    defaults: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in known and key.replace("_", "-") not in known:
+            import difflib
+
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"sea {name} --help lists the options"
+            raise UsageError(f'{path}: no option "{key}" in `sea {name}`', fix=hint)
+        defaults[known.get(key) or known[key.replace("_", "-")]] = value
+    return defaults
+
+
+def prints_jsonl(json_flag: bool) -> bool:
+    """Whether reports go out as JSONL: asked for, or stdout is not a terminal."""
+    return json_flag or not sys.stdout.isatty()
+
+
+def all_cores(workers: int) -> int:
+    """`--workers 0` as a number: the cores that this process may use."""
+    if workers:
+        return workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

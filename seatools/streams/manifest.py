@@ -1,0 +1,111 @@
+"""`OUT.manifest.json`: how an output was made. Everything but `run` (clock, host) repeats with the same inputs.
+
+Holds the tool's version, the command line, the resolved options, the seed, inputs and outputs with bytes and
+sha256, counts, and rejects by reason. It is written after the output, so an output without one is incomplete.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from seatools import __version__
+from seatools.streams.digests import MODEL_FILES, folder_digest, sha256_file
+from seatools.streams.outputs import write_atomic
+
+SCHEMA = 1
+
+
+def manifest_path(output: str | Path) -> Path:
+    """Beside the output: `OUT` -> `OUT.manifest.json`."""
+    return Path(f"{str(output).rstrip('/')}.manifest.json")
+
+
+@dataclass
+class Manifest:
+    """What a command records while it runs; `write` adds the outputs' digests and stores it beside each."""
+
+    command: str
+    options: Any = None
+    seed: int | None = None
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    counts: dict[str, Any] = field(default_factory=dict)
+    rejects: Mapping[str, int] = field(default_factory=dict)
+    started: float = field(default_factory=time.time)
+
+    def add_input(self, path: str | Path, digest: str | None = None, **more: Any) -> None:
+        """Record one input: a file, a model or tokenizer folder, or stdin with a digest already known."""
+        row: dict[str, Any] = {"path": str(path)}
+        if str(path) == "-":
+            row["sha256"] = digest
+        elif os.path.isdir(path):
+            row["bytes"] = sum(file.stat().st_size for mask in MODEL_FILES for file in Path(path).glob(mask))
+            row["sha256"] = digest or folder_digest(path)
+        elif os.path.isfile(path):
+            row["bytes"] = os.path.getsize(path)
+            row["sha256"] = digest or sha256_file(path)
+        self.inputs.append(row | more)
+
+    def write(self, *outputs: str | Path | None) -> None:
+        """Store the manifest beside each output file or folder; stdout (None, "-") gets none."""
+        named = [Path(output) for output in outputs if output is not None and str(output) != "-"]
+        named = [output for output in named if output.is_file() or output.is_dir()]
+        rows = [self._output(output) for output in named]
+        body = {
+            "schema": SCHEMA,
+            "tool": f"sea {__version__}",
+            "command": self.command,
+            "argv": sys.argv[1:],
+            "options": _plain(self.options),
+            "seed": self.seed,
+            "inputs": self.inputs,
+            "outputs": rows,
+            "counts": self.counts,
+            "rejects": dict(sorted(self.rejects.items())),
+            "run": {
+                "started": _clock(self.started),
+                "finished": _clock(time.time()),
+                "host": platform.node(),
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+            },
+        }
+        text = orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+        for output in named:
+            write_atomic(manifest_path(output), text)
+
+    @staticmethod
+    def _output(path: Path) -> dict[str, Any]:
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+            listed = [
+                {"path": file.name, "bytes": file.stat().st_size, "sha256": sha256_file(file)}
+                for file in files
+                if file.name != "metrics.jsonl"  # grows with the clock in it
+            ]
+            return {"path": str(path), "files": listed}
+        return {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _plain(value: Any) -> Any:
+    """Options as JSON: dataclasses by field, paths as text."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [_plain(item) for item in value]
+        return sorted(items, key=str) if isinstance(value, set | frozenset) else items
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

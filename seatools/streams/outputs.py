@@ -1,0 +1,177 @@
+"""Where results go: stdout, or a file or folder that appears whole or not at all.
+
+A file is written to a temporary sibling, flushed, fsynced and renamed; whatever goes wrong before that leaves what
+was there untouched and no debris. An existing output is refused without `--force`, an output that is also an input
+is refused always, and binary data is never sent to a terminal. gzip output carries no time, so bytes repeat.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO
+
+from seatools.streams.errors import SeaError, UsageError
+from seatools.streams.inputs import same_file
+
+
+def check_output(path: str | Path | None, *, force: bool = False, inputs: Iterable[str | Path] = ()) -> None:
+    """Refuse an output before any work is done: it exists, it is an input, or its folder is missing."""
+    if path is None or str(path) == "-":
+        return
+    target = Path(path)
+    for source in inputs:
+        if str(source) != "-" and same_file(target, source):
+            raise UsageError(f"{target} is both input and output", fix="write to another path")
+    if _special(target):
+        return
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists", fix="--force replaces it")
+    parent = target.absolute().parent
+    if not parent.is_dir():
+        raise UsageError(f"{parent}: no such folder", fix=f"mkdir -p {parent}")
+
+
+def _special(path: Path) -> bool:
+    """A pipe, a device: written to directly, never replaced."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+@contextlib.contextmanager
+def open_output(
+    path: str | Path | None, *, force: bool = False, inputs: Iterable[str | Path] = (), binary: bool = False
+) -> Iterator[IO[bytes]]:
+    """A stream of bytes to `path` (None or "-": stdout). Compressed by extension (.gz, .zst)."""
+    check_output(path, force=force, inputs=inputs)
+    if path is None or str(path) == "-":
+        if binary and sys.stdout.isatty():
+            raise UsageError("binary data to a terminal", fix="-o FILE, or pipe it on")
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    target = Path(path)
+    if _special(target):
+        with open(target, "wb") as stream:
+            yield stream
+        return
+    if target.is_dir():
+        raise UsageError(f"{target} is a folder", fix="name a file")
+    target = Path(os.path.realpath(target))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as raw:
+            with _compressor(raw, target.name) as stream:
+                yield stream
+            raw.flush()
+            os.fsync(raw.fileno())
+        os.replace(temporary, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        if error.filename == str(temporary):
+            error.filename = str(path)
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _compressor(raw: IO[bytes], name: str) -> Iterator[IO[bytes]]:
+    if name.endswith(".gz"):
+        import gzip
+
+        with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as stream:
+            yield stream  # type: ignore[misc]
+    elif name.endswith(".zst"):
+        import zstandard
+
+        with zstandard.ZstdCompressor(level=3).stream_writer(raw, closefd=False) as stream:
+            yield stream
+    else:
+        yield raw
+
+
+@contextlib.contextmanager
+def output_folder(path: str | Path, *, force: bool = False, inputs: Iterable[str | Path] = ()) -> Iterator[Path]:
+    """A temporary sibling folder that becomes `path` on success; an old `path` goes only then."""
+    check_output(path, force=force, inputs=inputs)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_dir():
+        raise UsageError(f"{path} is a file", fix="name a folder")
+    if target.exists() and any(not os.path.isdir(source) and _inside(source, target) for source in inputs):
+        raise UsageError(f"an input lies inside {path}", fix="write to another folder")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    retired = target.with_name(f".{target.name}.{os.getpid()}.old")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                sync_file(file)
+        if target.exists():
+            os.replace(target, retired)
+        try:
+            os.replace(temporary, target)
+        except OSError:
+            if retired.exists():
+                os.replace(retired, target)
+            raise
+        sync_folder(target.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+def _inside(path: str | Path, folder: Path) -> bool:
+    return str(path) != "-" and Path(os.path.realpath(path)).is_relative_to(folder)
+
+
+def sync_file(path: Path) -> None:
+    """fsync one file."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """fsync a folder, so that a rename in it survives a crash; file systems that cannot are left alone."""
+    with contextlib.suppress(OSError):
+        sync_file(path)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace one small file of ours (metrics summary, state) as a whole."""
+    with open_output(path, force=True) as stream:
+        stream.write(data)
+
+
+def require_empty_or_force(path: Path, force: bool) -> None:
+    """For a run folder that is filled over time (`train`, `dpo`): refuse one that holds something."""
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file", fix="name a folder")
+    if path.is_dir() and any(path.iterdir()):
+        if not force:
+            raise UsageError(f"{path} exists and is not empty", fix="--resume continues it, --force starts it afresh")
+        _clear_run(path)
+    try:
+        path.mkdir(parents=False, exist_ok=True)
+    except FileNotFoundError as error:
+        raise SeaError(f"{path.parent}: no such folder", fix=f"mkdir -p {path.parent}") from error
+
+
+def _clear_run(path: Path) -> None:
+    for entry in path.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

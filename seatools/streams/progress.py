@@ -1,0 +1,75 @@
+"""Progress on stderr: a bar on a terminal, a plain line every thirty seconds elsewhere, nothing with `-q`.
+
+The bar appears only after one second, so short runs stay clean and do not pay for importing rich (88 ms).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from seatools.streams.sizes import human_count
+
+_FIRST, _EVERY = 1.0, 30.0
+
+
+class Progress:
+    """`with Progress("counting", total=n, unit="docs") as progress: progress.advance(k)`."""
+
+    def __init__(self, label: str, total: float | None = None, unit: str = "docs", quiet: bool = False) -> None:
+        self.label, self.total, self.unit, self.quiet = label, total, unit, quiet
+        self.done = 0.0
+        self._start = self._last = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+        self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def advance(self, count: float = 1, note: str = "") -> None:
+        """Say that `count` more units are done; `note` follows the figures."""
+        self.done += count
+        if self.quiet:
+            return
+        now = time.monotonic()
+        if self._terminal:
+            if self._bar is None and now - self._start >= _FIRST:
+                self._open()
+            if self._bar is not None and now - self._last >= 0.1:
+                self._last = now
+                self._bar.update(self._task, completed=self.done, note=note)
+        elif now - self._last >= _EVERY:
+            self._last = now
+            sys.stderr.write(self._line(now, note) + "\n")
+
+    def _line(self, now: float, note: str) -> str:
+        rate = self.done / max(now - self._start, 1e-9)
+        of = f"/{human_count(self.total)}" if self.total else ""
+        left = f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate else ""
+        return f"{self.label}: {human_count(self.done)}{of} {self.unit}, {human_count(rate)}/s{left} {note}".rstrip()
+
+    def _open(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}" + (f"/{self.total:.0f}" if self.total else "") + f" {self.unit}"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        ]
+        self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task(self.label, total=self.total, completed=int(self.done), note="")
+        self._bar.start()

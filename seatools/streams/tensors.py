@@ -1,0 +1,90 @@
+"""safetensors in and out, without torch: the header is read by itself, tensors are numpy arrays.
+
+Errors name the file: a foreign file, a header that does not fit, a file cut off before its last tensor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from seatools.streams.errors import SeaError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_DTYPES = {
+    "float64": "F64", "float32": "F32", "float16": "F16", "bool": "BOOL", "uint8": "U8", "int8": "I8",
+    "uint16": "U16", "int16": "I16", "uint32": "U32", "int32": "I32", "uint64": "U64", "int64": "I64",
+}  # fmt: skip
+MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+
+
+def read_header(path: str | Path) -> tuple[dict[str, dict[str, Any]], dict[str, str], int]:
+    """Tensors ({name: {dtype, shape, data_offsets}}), metadata, and the offset at which the data starts."""
+    try:
+        size = os.path.getsize(path)
+        with open(path, "rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if size < 8 or length > min(MAX_HEADER_BYTES, size - 8):
+                raise SeaError(f"{path}: not a safetensors file, or cut off inside its header")
+            header = json.loads(stream.read(length))
+    except OSError as error:
+        raise SeaError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise SeaError(f"{path}: not a safetensors file: its header is not JSON") from error
+    if not isinstance(header, dict):
+        raise SeaError(f"{path}: not a safetensors file: its header is not an object")
+    metadata = header.pop("__metadata__", {})
+    end = 0
+    for name, entry in header.items():
+        try:
+            end = max(end, entry["data_offsets"][1])
+        except (KeyError, TypeError, IndexError) as error:
+            raise SeaError(f'{path}: tensor "{name}" has no valid entry in the header') from error
+    if size != 8 + length + end:
+        raise SeaError(
+            f"{path}: {size:,} bytes where its header promises {8 + length + end:,}", fix="fetch or make it again"
+        )
+    return header, metadata, 8 + length
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Every tensor of a file as numpy (no bf16: read those with torch), and its metadata."""
+    from safetensors.numpy import load_file
+
+    _, metadata, _ = read_header(path)
+    return load_file(str(path)), metadata
+
+
+def save_tensors(target: str | Path | IO[bytes], tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    """Write tensors in order of name with sorted metadata, so that the same content gives the same bytes.
+
+    The header is ours because the safetensors package (0.8) writes metadata in the order of a hash map, which
+    differs from run to run.
+    """
+    if isinstance(target, str | Path):
+        from seatools.streams.outputs import open_output
+
+        with open_output(target, force=True) as stream:
+            save_tensors(stream, tensors, metadata)
+        return
+    import numpy as np
+
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    arrays, offset = [], 0
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
+        span = [offset, offset + array.nbytes]
+        header[name] = {"dtype": _DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": span}
+        arrays.append(array)
+        offset += array.nbytes
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    target.write(len(text).to_bytes(8, "little"))
+    target.write(text)
+    for array in arrays:
+        target.write(array.data.cast("B") if array.size else b"")
