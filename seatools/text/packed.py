@@ -1,0 +1,287 @@
+"""The packed-data file: rows of tokens, tokenised once, that training reads from a memory map.
+
+A safetensors file (any safetensors reader opens it) of six flat tensors: `input_ids` u32 [tokens], `loss_mask` u8
+[tokens], `doc_lens` u32 [segments], `source_id` u16 [segments], and the offsets `row_tokens` and `row_docs` u64
+[rows + 1] into them; 5 bytes a token. Names, counts and the tokenizer's digest are its metadata. The header is written
+here, with sorted keys, because the safetensors package (0.8) writes metadata in another order each time, and the same
+data must give the same bytes. Reading maps the file and looks only at the four small tensors, so a run starts at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from seatools.streams.errors import SeaError
+
+if TYPE_CHECKING:
+    from seatools.text.documents import TokenizedDoc
+    from seatools.text.packing import Segment
+
+FORMAT = "sea-packed"
+VERSION = "1"
+# Tensor -> (safetensors' name of its type, numpy's), in file order: the widest first keeps every one of them aligned.
+TENSORS = {
+    "row_tokens": ("U64", "<u8"),
+    "row_docs": ("U64", "<u8"),
+    "input_ids": ("U32", "<u4"),
+    "doc_lens": ("U32", "<u4"),
+    "source_id": ("U16", "<u2"),
+    "loss_mask": ("U8", "|u1"),
+}
+MAX_SOURCES = 1 << 16
+
+
+def write_packed(
+    destination: str | Path | IO[bytes],
+    rows: Sequence[Sequence[Segment]],
+    docs: Sequence[TokenizedDoc],
+    source_ids: Sequence[int],
+    *,
+    row_length: int,
+    tokenizer_digest: str,
+    sources: Sequence[str],
+    extra: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Write rows (from `packing.pack`) of documents to an open binary file, or to a path where nothing is yet.
+
+    `source_ids[d]` is the index into `sources` of document `d`. The first token of each segment is never trained:
+    its predecessor, if it has one, is in another row. Returns the metadata, `num_tokens`, `num_targets` and `extra`
+    among them. Memory: the documents and 5 bytes a token. Raises SeaError if the path exists or a row is too long.
+    """
+    if len(sources) > MAX_SOURCES:
+        raise SeaError(f"packed data holds at most {MAX_SOURCES:,} sources, not {len(sources):,}")
+    if len(source_ids) != len(docs):
+        raise ValueError(f"{len(source_ids)} source ids for {len(docs)} documents")
+    if len(source_ids) and not 0 <= min(source_ids) <= max(source_ids) < len(sources):
+        raise ValueError(f"a source id outside the {len(sources)} sources")
+    segments = list(chain.from_iterable(rows))
+    doc_lens = np.array([segment.length for segment in segments], dtype="<u4")
+    row_docs = _offsets(np.array([len(row) for row in rows], dtype="<u8"))
+    row_tokens = _offsets(doc_lens)[row_docs]
+    longest = int(np.diff(row_tokens).max(initial=0))
+    if longest > row_length:
+        raise SeaError(f"a row of {longest:,} tokens does not fit into a row length of {row_length:,}")
+    loss_mask = _gather([docs[doc].loss_mask[start : start + length] for doc, start, length in segments], "|u1")
+    loss_mask[_offsets(doc_lens)[:-1]] = 0
+    tensors = {
+        "row_tokens": row_tokens,
+        "row_docs": row_docs,
+        "input_ids": _gather([docs[doc].ids[start : start + length] for doc, start, length in segments], "<u4"),
+        "doc_lens": doc_lens,
+        "source_id": np.array([source_ids[segment.doc] for segment in segments], dtype="<u2"),
+        "loss_mask": loss_mask,
+    }
+    metadata = {
+        "format": FORMAT,
+        "version": VERSION,
+        "tokenizer_digest": tokenizer_digest,
+        "row_length": str(row_length),
+        "sources": json.dumps(list(sources), ensure_ascii=False),
+        "num_tokens": str(len(loss_mask)),
+        "num_targets": str(int(np.count_nonzero(loss_mask))),
+    }
+    if extra and (taken := metadata.keys() & extra.keys()):
+        raise ValueError(f"metadata keys that the format itself uses: {sorted(taken)}")
+    metadata |= extra or {}
+
+    if not isinstance(destination, (str, Path)):
+        _write(destination, tensors, metadata)
+        return metadata
+    try:
+        file = open(destination, "xb")  # noqa: SIM115 - closed below, and removed if writing fails
+    except FileExistsError:
+        raise SeaError("exists already", where=str(destination), fix="give another path") from None
+    try:
+        with file:
+            _write(file, tensors, metadata)
+    except BaseException:
+        os.unlink(destination)
+        raise
+    return metadata
+
+
+@dataclass(frozen=True)
+class PackedData:
+    """A packed-data file, memory-mapped. Rows are counted from 0; the arrays are read-only."""
+
+    path: str
+    metadata: Mapping[str, str]
+    input_ids: np.ndarray  # [tokens] uint32
+    loss_mask: np.ndarray  # [tokens] uint8
+    doc_lens: np.ndarray  # [segments] uint32
+    source_id: np.ndarray  # [segments] uint16
+    row_tokens: np.ndarray  # [rows + 1] uint64, offsets into input_ids and loss_mask
+    row_docs: np.ndarray  # [rows + 1] uint64, offsets into doc_lens and source_id
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.row_tokens) - 1
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def num_targets(self) -> int:
+        """Tokens that are trained."""
+        return int(self.metadata["num_targets"])
+
+    @property
+    def row_length(self) -> int:
+        """The most tokens that a row may hold."""
+        return int(self.metadata["row_length"])
+
+    @property
+    def sources(self) -> list[str]:
+        """The names that `source_id` counts."""
+        return json.loads(self.metadata["sources"])
+
+    def row(self, i: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        """(ids uint32 [n], loss_mask uint8 [n]) of each document in row i, as views into the file."""
+        if not 0 <= i < self.num_rows:
+            raise IndexError(f"row {i} of {self.num_rows}")
+        bounds = int(self.row_tokens[i]) + _offsets(self.row_lens(i)).astype(np.int64)
+        return [
+            (self.input_ids[start:stop], self.loss_mask[start:stop])
+            for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
+        ]
+
+    def row_lens(self, i: int) -> np.ndarray:
+        """The lengths of the documents in row i, uint32 [documents]."""
+        return self.doc_lens[int(self.row_docs[i]) : int(self.row_docs[i + 1])]
+
+    def row_sources(self, i: int) -> np.ndarray:
+        """The source of each document in row i, uint16 [documents]."""
+        return self.source_id[int(self.row_docs[i]) : int(self.row_docs[i + 1])]
+
+    def check_tokenizer(self, digest: str) -> None:
+        """Raise SeaError, with both digests, unless the data was made with the tokenizer of this digest."""
+        made_with = self.metadata["tokenizer_digest"]
+        if made_with != digest:
+            raise SeaError(
+                f"packed with the tokenizer {made_with}, but this one is {digest}",
+                where=self.path,
+                fix="give the tokenizer that the data was made with, or pack the data again with this one",
+            )
+
+
+def read_packed(path: str | Path) -> PackedData:
+    """Map a packed-data file. Raises SeaError, naming it, if it is truncated, of another kind, or inconsistent."""
+    path = str(path)
+    tensors, metadata = _map(path)
+    if metadata.get("format") != FORMAT or tensors.keys() != TENSORS.keys():
+        raise SeaError("not packed data", where=path, fix="make it with: sea mix --pack LENGTH -o FILE")
+    if metadata.get("version") != VERSION:
+        raise SeaError(f"packed data of version {metadata.get('version')}; this sea reads {VERSION}", where=path)
+    data = PackedData(path=path, metadata=metadata, **tensors)
+    try:
+        counts = data.row_length, data.num_targets, int(metadata["num_tokens"]), len(data.sources)
+        digest_given = bool(metadata["tokenizer_digest"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise _damaged(path, f"its metadata: {error}") from None
+    row_length, num_targets, num_tokens, num_sources = counts
+
+    token_offsets = _offsets(data.doc_lens)
+    for sound, what in (
+        (digest_given, "no tokenizer digest"),
+        (len(data.input_ids) == len(data.loss_mask) == num_tokens, "another number of tokens than masks"),
+        (num_targets <= num_tokens, "more targets than tokens"),
+        (len(data.doc_lens) == len(data.source_id), "another number of documents than sources"),
+        (not (data.doc_lens == 0).any(), "an empty document"),
+        (_are_offsets(data.row_docs, len(data.doc_lens)), "row offsets that do not count its documents"),
+        (token_offsets[-1] == num_tokens, "documents that do not add up to its tokens"),
+        (int(data.source_id.max(initial=0)) < max(num_sources, 1), "a source without a name"),
+    ):
+        if not sound:
+            raise _damaged(path, what)
+    if not np.array_equal(token_offsets[data.row_docs], data.row_tokens):
+        raise _damaged(path, "rows that do not begin where a document begins")
+    if int(np.diff(data.row_tokens).max(initial=0)) > row_length:
+        raise _damaged(path, f"a row longer than {row_length}")
+    return data
+
+
+def _damaged(path: str, what: str) -> SeaError:
+    return SeaError(f"damaged packed data: {what}", where=path, fix="make it again with sea mix --pack")
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    """Where each of consecutive runs begins, and where the last ends: uint64 [len(lengths) + 1]."""
+    offsets = np.zeros(len(lengths) + 1, dtype="<u8")
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def _are_offsets(offsets: np.ndarray, total: int) -> bool:
+    """Whether `offsets` begin at 0, never fall, and end at `total`."""
+    return bool(len(offsets) and offsets[0] == 0 and offsets[-1] == total and (offsets[1:] >= offsets[:-1]).all())
+
+
+def _gather(parts: Sequence[np.ndarray], dtype: str) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype), *parts]).astype(dtype, copy=False)
+
+
+def _write(file: IO[bytes], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """The safetensors layout: u64 length of the header, header (JSON, padded to 8 bytes), the tensors end to end."""
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    end = 0
+    for name, (type_name, _) in TENSORS.items():
+        start, end = end, end + tensors[name].nbytes
+        header[name] = {"dtype": type_name, "shape": list(tensors[name].shape), "data_offsets": [start, end]}
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    file.write(len(text).to_bytes(8, "little"))
+    file.write(text)
+    for name in TENSORS:
+        file.write(tensors[name].data)
+
+
+def _map(path: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The flat tensors of a safetensors file as views into one read-only map, those of `TENSORS` only, and its
+    metadata; SeaError if the file is not safetensors, ends early or goes on after the last tensor."""
+    try:
+        size = os.path.getsize(path)
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if 8 + length <= size else None
+    except OSError as error:
+        raise SeaError(f"cannot be read: {error.strerror}", where=path) from None
+    except ValueError:
+        header = None
+    if not isinstance(header, dict):
+        raise SeaError("not packed data: it has no safetensors header", where=path, fix="make it with sea mix --pack")
+    metadata = header.pop("__metadata__", {})
+    metadata = metadata if isinstance(metadata, dict) else {}
+    content = np.memmap(path, dtype=np.uint8, mode="r")[8 + length :] if size > 8 + length else np.empty(0, np.uint8)
+    tensors, end = {}, 0
+    try:
+        for name, entry in header.items():
+            start, stop = entry["data_offsets"]
+            end = max(end, stop)
+            if name in TENSORS:
+                type_name, dtype = TENSORS[name]
+                if entry["dtype"] != type_name or not 0 <= start <= stop:
+                    raise _damaged(path, f"{name} has the type {entry['dtype']} and not {type_name}")
+                (count,) = entry["shape"]
+                if stop <= len(content):
+                    tensors[name] = np.asarray(content[start:stop]).view(dtype)
+                    if len(tensors[name]) != count:
+                        raise _damaged(path, f"{name} has not the shape that its header says")
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, f"its header: {error}") from None
+    if end != len(content):
+        raise SeaError(
+            f"{'truncated' if end > len(content) else 'more data than its header says'}: "
+            f"{size:,} bytes instead of {8 + length + end:,}",
+            where=path,
+            fix="copy it again, or make it again with sea mix --pack",
+        )
+    return tensors, metadata

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from seatools.engine import loss
+from seatools.engine.loss import Head, head_of, linear_log_probs, summed_loss, target_log_probs
+from seatools.engine.rows import Batch, make_batch
+from seatools.streams.errors import SeaError
+
+
+def example() -> Batch:
+    generator = np.random.default_rng(0)
+    docs = [(generator.integers(3, 97, n), generator.integers(0, 2, n)) for n in (9, 6, 8, 1, 5)]
+    return make_batch([docs[:2], docs[2:]], row_length=16)
+
+
+def full_logits_log_probs(model: Any, batch: Batch) -> torch.Tensor:
+    """The oracle: the model's own logits for all positions, in one piece."""
+    logits = model(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False).logits.float()
+    log_probs = -F.cross_entropy(logits[:, :-1].transpose(1, 2), batch.input_ids[:, 1:], reduction="none")
+    return log_probs[batch.loss_mask[:, 1:]]
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 5, 1000])
+@pytest.mark.parametrize(
+    ("family", "tie"),
+    [*((family, tie) for family in ("llama", "gemma2", "cohere", "granite") for tie in (True, False)), ("phi", False)],
+)
+def test_values_and_gradients_are_those_of_full_logits(
+    tiny_model: Callable[..., Any], family: str, tie: bool, chunk_tokens: int
+) -> None:
+    model, batch = tiny_model(family, tie_word_embeddings=tie), example()
+    upstream = torch.randn(batch.num_targets, generator=torch.Generator().manual_seed(1))
+    want = full_logits_log_probs(model, batch)
+    (want * upstream).sum().backward()
+    want_grads = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    got = target_log_probs(model, batch, chunk_tokens=chunk_tokens)
+    (got.values * upstream).sum().backward()
+    assert got.values.dtype == torch.float32
+    torch.testing.assert_close(got.values, want, atol=1e-5, rtol=1e-5)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(
+            parameter.grad, want_grads[name], atol=2e-4, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_each_value_belongs_to_its_row_and_column(tiny_model: Callable[..., Any]) -> None:
+    batch = example()
+    got = target_log_probs(tiny_model(), batch)
+    assert torch.stack([got.row, got.column], 1).tolist() == batch.loss_mask.nonzero().tolist()
+
+
+def test_the_first_token_of_a_document_never_counts_even_if_the_mask_says_so(tiny_model: Callable[..., Any]) -> None:
+    batch = example()
+    everything = Batch(batch.input_ids, batch.position_ids, torch.ones_like(batch.loss_mask))
+    assert len(target_log_probs(tiny_model(), everything).values) == int((batch.position_ids > 0).sum())
+
+
+def test_summed_loss_is_the_sum_of_cross_entropies_and_adds_over_batches(tiny_model: Callable[..., Any]) -> None:
+    model, batch = tiny_model(), example()
+    total, num_targets = summed_loss(model, batch)
+    assert num_targets == batch.num_targets
+    torch.testing.assert_close(total, -full_logits_log_probs(model, batch).sum())
+    parts = [summed_loss(model, Batch(*(x[i : i + 1] for x in vars(batch).values()))) for i in (0, 1)]
+    torch.testing.assert_close(sum(part[0] for part in parts), total)
+
+
+def test_no_targets_give_loss_zero_and_gradients_zero(tiny_model: Callable[..., Any]) -> None:
+    model = tiny_model()
+    total, num_targets = summed_loss(model, make_batch([[([5, 6, 7], [0, 0, 0])]]))
+    total.backward()
+    assert (float(total.detach()), num_targets) == (0.0, 0)
+    assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+
+
+def test_only_targets_reach_the_head_and_in_chunks(
+    tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch, shapes, real = tiny_model(), example(), [], loss._logits
+
+    def spy(*args: Any) -> torch.Tensor:
+        logits = real(*args)
+        shapes.append(logits.shape[0])
+        return logits
+
+    monkeypatch.setattr(loss, "_logits", spy)
+    with torch.no_grad():
+        target_log_probs(model, batch, chunk_tokens=4)
+    assert sum(shapes) == batch.num_targets < batch.input_ids.numel()
+    assert max(shapes) == 4
+
+
+def test_a_frozen_head_gets_no_gradient_and_costs_no_product_for_it(
+    tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch, products, real = tiny_model(tie_word_embeddings=False), example(), [], loss._matmul
+    model.lm_head.weight.requires_grad_(False)
+    monkeypatch.setattr(loss, "_matmul", lambda a, b: products.append(b.shape) or real(a, b))
+    want = torch.autograd.grad(full_logits_log_probs(model, batch).sum(), model.model.norm.weight)[0]
+    target_log_probs(model, batch).values.sum().backward()
+    assert model.lm_head.weight.grad is None
+    torch.testing.assert_close(model.model.norm.weight.grad, want, atol=1e-4, rtol=1e-4)
+    assert products == [(32, 97), (32, 97)]  # logits in the forward and again in the backward, nothing else
+
+
+def test_bf16_heads_are_computed_and_summed_in_fp32() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(300, 64, generator=generator).bfloat16().requires_grad_()
+    weight = (torch.randn(50, 64, generator=generator) * 0.3).bfloat16().requires_grad_()
+    targets = torch.randint(0, 50, (300,), generator=generator)
+    values = linear_log_probs(hidden, targets, Head(weight, None, 1.0, None), chunk_tokens=7)
+    values.sum().backward()
+    hidden32, weight32 = (x.detach().float().requires_grad_() for x in (hidden, weight))
+    want = -F.cross_entropy(hidden32 @ weight32.t(), targets, reduction="none")
+    want.sum().backward()
+    torch.testing.assert_close(values, want, atol=1e-5, rtol=1e-5)
+    # equal to the fp32 gradient rounded once: nothing was rounded on the way
+    assert (weight.grad != weight32.grad.bfloat16()).float().mean() < 0.01
+    assert (hidden.grad != hidden32.grad.bfloat16()).float().mean() < 0.01
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_gives_what_the_cpu_gives_in_bf16() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(300, 64, generator=generator).bfloat16()
+    weight = (torch.randn(56, 64, generator=generator) * 0.3).bfloat16()
+    targets = torch.randint(0, 56, (300,), generator=generator)
+    results = []
+    for device in ("cpu", "cuda"):
+        h, w = (x.detach().to(device).requires_grad_() for x in (hidden, weight))
+        values = linear_log_probs(h, targets.to(device), Head(w, None, 1.0, 30.0), chunk_tokens=64)
+        values.sum().backward()
+        assert h.grad is not None and w.grad is not None
+        results.append([x.detach().float().cpu() for x in (values, h.grad, w.grad)])
+    torch.testing.assert_close(results[1][0], results[0][0], atol=1e-4, rtol=1e-4)
+    for got, want in zip(results[1][1:], results[0][1:], strict=True):
+        torch.testing.assert_close(got, want, atol=2e-2 * float(want.abs().max()), rtol=2e-2)
+
+
+def test_bias_scale_and_softcap_together_have_the_gradients_of_autograd() -> None:
+    generator = torch.Generator().manual_seed(0)
+    sizes, targets = ((5, 4), (7, 4), (7,)), torch.tensor([0, 6, 3, 3, 1])
+    ours = [torch.randn(size, generator=generator).requires_grad_() for size in sizes]
+    plain = [x.detach().clone().requires_grad_() for x in ours]
+    upstream = torch.randn(5, generator=generator)
+    got = linear_log_probs(ours[0], targets, Head(ours[1], ours[2], 0.7, 3.0), chunk_tokens=2)
+    y = 3.0 * torch.tanh(0.7 * (plain[0] @ plain[1].t() + plain[2]) / 3.0)
+    want = y.log_softmax(-1)[torch.arange(5), targets]
+    torch.testing.assert_close(got, want)
+    (got * upstream).sum().backward()
+    (want * upstream).sum().backward()
+    for a, b in zip(ours, plain, strict=True):
+        torch.testing.assert_close(a.grad, b.grad)
+
+
+def test_a_head_that_is_not_linear_is_refused(tiny_model: Callable[..., Any]) -> None:
+    model = tiny_model()
+    model.set_output_embeddings(torch.nn.Sequential(model.lm_head))
+    with pytest.raises(SeaError, match="LlamaForCausalLM: its output head is Sequential"):
+        head_of(model)
