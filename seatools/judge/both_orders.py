@@ -1,0 +1,111 @@
+"""Pairwise judgement in both orders (SeaLLMs, arXiv 2312.00738, section 3.3): what changes with the order is dropped.
+
+The judge model reads criteria, prompt and both answers, and then either label. Nothing is decoded: the verdict of one
+order is the difference of the log-probabilities of the two labels, and the pair is kept only if both orders name the
+same answer. A small judge mostly prefers a label or a place whatever it reads; `calibrate` takes that constant out
+first, as the mean verdict over all judgements of a label order (batch calibration, Zhou et al. 2023), so that what
+is left depends on the answers. Cost: four readings of each pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from seatools.engine.sequences import score_documents
+from seatools.text.documents import Documents, TokenizedDoc
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+LABELS = ("A", "B")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One comparison to make: a prompt as text, and two answers."""
+
+    prompt: str
+    first: str
+    second: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Both orders' log-odds that the answer shown first is better, and what follows from them."""
+
+    forward: float  # log p(A) - log p(B), `first` shown as A
+    backward: float  # log p(A) - log p(B), `second` shown as A
+
+    @property
+    def agrees(self) -> bool:
+        """Both orders name the same answer, neither is a tie."""
+        return self.forward * self.backward < 0
+
+    @property
+    def first_wins(self) -> bool:
+        return self.forward > 0
+
+    @property
+    def margin(self) -> float:
+        """Mean log-odds of the winner over the two orders."""
+        return abs(self.forward - self.backward) / 2
+
+
+def judging_text(criteria: str, question: Question, *, swapped: bool) -> str:
+    """What the judge reads, up to the label."""
+    shown = (question.second, question.first) if swapped else (question.first, question.second)
+    return (
+        f"{criteria.strip()}\n\nQuestion:\n{question.prompt.strip()}\n\nAnswer {LABELS[0]}:\n{shown[0].strip()}\n\n"
+        f"Answer {LABELS[1]}:\n{shown[1].strip()}\n\nThe better answer is Answer"
+    )
+
+
+def judge(
+    model: PreTrainedModel,
+    documents: Documents,
+    questions: Sequence[Question],
+    criteria: Sequence[str],
+    *,
+    pad_id: int,
+    calibrate: bool,
+    batch_tokens: int = 8192,
+    advance: Callable[[int], None] | None = None,
+) -> list[Verdict]:
+    """A verdict for each question; `criteria[i]` is the text for question i."""
+    docs: list[TokenizedDoc] = []
+    for question, text in zip(questions, criteria, strict=True):
+        for swapped in (False, True):
+            prompt = judging_text(text, question, swapped=swapped)
+            docs.extend(labelled(documents, prompt, label) for label in LABELS)
+    scores = score_documents(
+        model, [doc.document for doc in docs], pad_id, batch_tokens=batch_tokens, advance=advance
+    ).reshape(-1, 2, 2)  # [question, order, label]
+    odds = scores[:, :, 0] - scores[:, :, 1]
+    if calibrate and len(odds):
+        odds = odds - odds.mean()
+    return [Verdict(float(forward), float(backward)) for forward, backward in odds]
+
+
+def labelled(documents: Documents, prompt: str, label: str) -> TokenizedDoc:
+    """The judging text with one label as its (only trained) continuation, through the chat template if there is one."""
+    if documents.template is not None:
+        return documents.encode_completion([{"role": "user", "content": prompt}], label)
+    doc = documents.encode_completion(prompt, f" {label}")
+    return _without_end(doc, documents)
+
+
+def _without_end(doc: TokenizedDoc, documents: Documents) -> TokenizedDoc:
+    """EOS after the label says nothing about the answers."""
+    end = documents.tokenizer.eos_id
+    if len(doc.ids) and end is not None and int(doc.ids[-1]) == end:
+        return TokenizedDoc(doc.ids[:-1], doc.loss_mask[:-1])
+    return doc
+
+
+def agreement(verdicts: Sequence[Verdict]) -> float:
+    """Share of verdicts whose two orders agree; a judge that guesses gets 0.5."""
+    return float(np.mean([verdict.agrees for verdict in verdicts])) if verdicts else float("nan")

@@ -1,0 +1,141 @@
+"""`sea judge`: responses in, preferences out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seatools.streams.errors import SeaError
+from seatools.streams.flags import (
+    Config,
+    Debug,
+    Device,
+    DType,
+    ErrorPolicy,
+    Force,
+    Limit,
+    OnError,
+    Output,
+    Pattern,
+    Quarantine,
+    Quiet,
+    Verbose,
+    new_app,
+    run_app,
+)
+from seatools.streams.messages import Messages
+
+app = new_app()
+NEAR_CHANCE = 0.6
+
+
+@app.command()
+def judge(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="the judge: a Hugging Face model folder")],
+    responses: Annotated[
+        list[str] | None, typer.Argument(metavar="[RESPONSES...]", help="records from `sea sample -n 2` [stdin]")
+    ] = None,
+    output: Output = None,
+    criteria: Annotated[
+        Path | None, typer.Option("--criteria", metavar="FILE", help="what a better answer is, as text")
+    ] = None,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate/--no-calibrate", help="take out the judge's constant preference for a label first"),
+    ] = True,
+    batch_tokens: Annotated[int, typer.Option("--batch-tokens", min=1, help="tokens in a batch")] = 8192,
+    chat_template: Annotated[Path | None, typer.Option("--chat-template", metavar="FILE", help="Jinja file")] = None,
+    pattern: Pattern = None,
+    device: Device = "auto",
+    dtype: DType = "auto",
+    limit: Limit = None,
+    force: Force = False,
+    on_error: OnError = ErrorPolicy.fail,
+    quarantine: Quarantine = None,
+    config: Config = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
+) -> None:
+    """Preferences from a model, asked in both orders.
+
+    \b
+    examples:
+      sea judge MODEL responses.jsonl -o preferences.jsonl
+      sea sample MODEL prompts.jsonl -n 2 | sea judge MODEL | sea dpo MODEL - -o OUT
+
+    Every pair of a prompt's answers is judged in both orders by the log-probabilities of the labels; a pair is kept
+    only if both orders name the same answer. How often they agree is reported per language; 50 % is guessing.
+    """
+    from seatools.judge.criteria import read_criteria
+    from seatools.judge.pairs import Comparison, comparisons, preference
+    from seatools.streams.digests import folder_digest
+    from seatools.streams.inputs import expand
+    from seatools.streams.manifest import Manifest
+    from seatools.streams.outputs import check_output, open_output
+    from seatools.streams.progress import Progress
+    from seatools.streams.quarantine import rejects_policy
+    from seatools.streams.records import BadRecord, RecordReader, check_responses
+    from seatools.streams.spool import spooled
+    from seatools.text.chat import load_chat_template
+    from seatools.text.documents import Documents
+    from seatools.text.tokenizer import load_tokenizer
+
+    messages = Messages(quiet, verbose)
+    paths = expand(responses or ["-"])
+    check_output(output, force=force, inputs=paths)
+    text = read_criteria(criteria)
+    tokenizer = load_tokenizer(model, pattern=pattern)
+    for note in tokenizer.notes:
+        messages.debug(note)
+    documents = Documents(tokenizer, load_chat_template(chat_template or model, tokenizer_path=model))
+    manifest = Manifest(command="judge", options={"criteria": text, "calibrate": calibrate})
+    with rejects_policy(on_error.value, quarantine, output, messages, force=force) as rejects, spooled(paths) as spool:
+        wanted: list[Comparison] = []
+        dropped: dict[str, int] = {}
+        for record in RecordReader(spool[0], check=check_responses, rejects=rejects, limit=limit):
+            for item in comparisons(record):
+                if isinstance(item, BadRecord):
+                    dropped[item.reason] = dropped.get(item.reason, 0) + 1
+                else:
+                    wanted.append(item)
+        manifest.rejects = {**rejects.counts, **dropped}
+        if not wanted:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(dropped.items())) or "no records"
+            raise SeaError(f"no pair of answers to judge ({reasons})", where=", ".join(paths[:3]))
+
+        from seatools.engine.device import pick_device, pick_dtype
+        from seatools.engine.load import check_vocabulary, load_model
+        from seatools.judge.both_orders import judge as judge_questions
+        from seatools.judge.report import report
+
+        where = pick_device(device)
+        loaded = load_model(model, device=where, dtype=pick_dtype(dtype, where))
+        check_vocabulary(loaded, tokenizer.vocab_size, str(model))
+        digest = folder_digest(model)
+        pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else tokenizer.context_id
+        with Progress("judging", len(wanted) * 4, "readings", quiet) as progress:
+            verdicts = judge_questions(
+                loaded, documents, [item.question for item in wanted], [text] * len(wanted), pad_id=pad_id,
+                calibrate=calibrate, batch_tokens=batch_tokens, advance=progress.advance,
+            )  # fmt: skip
+        kept = 0
+        with open_output(output, force=force, inputs=paths) as stream:
+            for item, verdict in zip(wanted, verdicts, strict=True):
+                if verdict.agrees:
+                    stream.write(preference(item, verdict, digest) + b"\n")
+                    kept += 1
+        langs = [str(item.record.value.get("lang", "-")) for item in wanted]
+        manifest.counts = report(langs, verdicts, dropped, messages, near_chance=NEAR_CHANCE)
+        if output not in (None, "-"):
+            manifest.add_input(model, digest)
+            for path in paths:
+                manifest.add_input(path, spool[1] if path == "-" else None)
+            manifest.write(output)
+
+
+def main(argv: list[str]) -> int:
+    """`sea judge ARGV`."""
+    return run_app(app, "judge", argv)

@@ -1,0 +1,205 @@
+"""`sea train`: flags in, one run, the model folder out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seatools.streams.errors import UsageError
+from seatools.streams.flags import (
+    Config,
+    Debug,
+    Device,
+    DryRun,
+    DType,
+    ErrorPolicy,
+    Force,
+    Limit,
+    OnError,
+    OutputPath,
+    Pattern,
+    Quarantine,
+    Quiet,
+    Seed,
+    Verbose,
+    Workers,
+    new_app,
+    run_app,
+)
+from seatools.streams.messages import Messages
+from seatools.train.options import TrainOptions
+
+app = new_app()
+_D = TrainOptions()
+
+
+@app.command()
+def train(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a Hugging Face model folder")],
+    data: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME=]DATA...", help="text or chat records, or one packed file; - is stdin"),
+    ] = None,
+    output: OutputPath = ...,  # type: ignore[assignment]
+    seq_len: Annotated[int, typer.Option("--seq-len", help="tokens in a packed row")] = _D.seq_len,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="rows in a step")] = _D.batch_size,
+    micro_batch: Annotated[int, typer.Option("--micro-batch", help="rows in a forward pass; 0: all")] = 0,
+    epochs: Annotated[float, typer.Option("--epochs", help="passes over the data, without --max-steps")] = _D.epochs,
+    max_steps: Annotated[int | None, typer.Option("--max-steps", help="steps; the data repeats as needed")] = None,
+    lr: Annotated[float, typer.Option("--lr", help="peak learning rate")] = _D.lr,
+    schedule: Annotated[str, typer.Option("--schedule", help="cosine, linear, wsd or constant")] = _D.schedule,
+    warmup: Annotated[float, typer.Option("--warmup", help="share of the steps if below 1, else steps")] = _D.warmup,
+    weight_decay: Annotated[float, typer.Option("--weight-decay", help="of AdamW")] = _D.weight_decay,
+    clip: Annotated[float, typer.Option("--clip", help="largest norm of the trained gradients")] = _D.clip,
+    save_every: Annotated[int, typer.Option("--save-every", metavar="N", help="checkpoint every N steps")] = 0,
+    keep: Annotated[int, typer.Option("--keep", metavar="N", help="newest checkpoints kept")] = _D.keep,
+    resume: Annotated[bool, typer.Option("--resume", help="continue the run in OUT")] = False,
+    from_config: Annotated[
+        bool, typer.Option("--from-config", help="fresh weights by MODEL/config.json (MODEL needs no weights)")
+    ] = False,
+    neurons: Annotated[
+        Path | None, typer.Option("--neurons", metavar="FILE", help="train only the neurons in FILE (lsn-detect)")
+    ] = None,
+    neuron_langs: Annotated[
+        str | None, typer.Option("--neuron-langs", metavar="th,lo", help="the languages in FILE to train [all]")
+    ] = None,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="less memory, a third more compute")
+    ] = False,
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", metavar="TOK", help="when it is not in MODEL")
+    ] = None,
+    pattern: Pattern = None,
+    chat_template: Annotated[
+        Path | None, typer.Option("--chat-template", metavar="FILE", help="Jinja file; kept in OUT")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    dtype: DType = "auto",
+    workers: Workers = 0,
+    limit: Limit = None,
+    force: Force = False,
+    dry_run: DryRun = False,
+    on_error: OnError = ErrorPolicy.fail,
+    quarantine: Quarantine = None,
+    config: Config = None,
+    quiet: Quiet = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
+) -> None:
+    """Continued pretraining, hybrid, SFT, neuron-only training.
+
+    \b
+    examples:
+      sea train MODEL th.jsonl -o OUT --seq-len 512 --max-steps 1000 --lr 1e-4
+      sea train MODEL th.jsonl -o OUT --neurons neurons.safetensors --neuron-langs th --lr 1e-4
+
+    Text records are trained whole, chat records (messages, or prompt + completion) on the answers only, in one
+    stream. OUT gets the model, metrics.jsonl and checkpoints/step-N; the same command with --resume continues.
+    """
+    messages = Messages(quiet, verbose)
+    options = TrainOptions(
+        seq_len=seq_len, batch_size=batch_size, micro_batch=micro_batch, epochs=epochs, max_steps=max_steps, lr=lr,
+        schedule=schedule, warmup=warmup, weight_decay=weight_decay, clip=clip, save_every=save_every, keep=keep,
+        seed=seed, from_config=from_config, neurons_path=None if neurons is None else str(neurons),
+        neuron_langs=tuple(lang.strip() for lang in neuron_langs.split(",")) if neuron_langs else (),
+        gradient_checkpointing=gradient_checkpointing, device=device, dtype=dtype,
+    )  # fmt: skip
+    if resume and force:
+        raise UsageError("--resume and --force contradict each other")
+    if not data and not resume:
+        raise UsageError("no DATA", fix="name files, or - for stdin")
+    _run(
+        model, data or [], output, options, resume=resume, force=force, dry_run=dry_run, limit=limit, workers=workers,
+        on_error=on_error.value, quarantine=quarantine, tokenizer_path=tokenizer or model, pattern=pattern,
+        chat_template=chat_template, messages=messages,
+    )  # fmt: skip
+
+
+def _run(
+    model_path: Path, data: list[str], out: Path, options: TrainOptions, *, resume: bool, force: bool, dry_run: bool,
+    limit: int | None, workers: int, on_error: str, quarantine: str | None, tokenizer_path: Path,
+    pattern: str | None, chat_template: Path | None, messages: Messages,
+) -> None:  # fmt: skip
+    import dataclasses
+
+    from seatools.streams.manifest import Manifest
+    from seatools.streams.outputs import require_empty_or_force
+    from seatools.streams.quarantine import rejects_policy
+    from seatools.text.chat import load_chat_template
+    from seatools.text.documents import Documents
+    from seatools.text.packed import read_packed
+    from seatools.text.tokenizer import load_tokenizer
+    from seatools.train.data import SPOOL, packed_path, parse_sources, spool_packed
+
+    tokenizer = load_tokenizer(tokenizer_path, pattern=pattern)
+    for note in tokenizer.notes:
+        messages.warn(note)
+    template = load_chat_template(chat_template or tokenizer_path, tokenizer_path=tokenizer_path)
+    spool = out / SPOOL
+    sources = [] if resume and spool.exists() else parse_sources(data)
+    given = packed_path(sources, out)
+    files = [Path(path).resolve() for source in sources for path in source.paths if path != "-"]
+    if any(file.is_relative_to(out.resolve()) for file in files):
+        raise UsageError(f"an input lies inside {out}", fix="write to another folder")
+    if out.resolve() == model_path.resolve():
+        raise UsageError(f"{out} is both input and output", fix="write to another folder")
+    manifest = Manifest(command="train", options=options, seed=options.seed)
+    if dry_run:
+        from seatools.train.plan import describe_run
+
+        messages.info(describe_run(model_path, sources, given, options))
+        return
+    if not resume:
+        require_empty_or_force(out, force)
+    else:
+        out.mkdir(exist_ok=True)
+    with rejects_policy(on_error, quarantine, out, messages, force=True) as rejects:
+        if given is not None or not sources:
+            packed = read_packed(given or spool)
+            packed.check_tokenizer(tokenizer.digest())
+        else:
+            documents = Documents(tokenizer, template)
+            packed = spool_packed(
+                sources, documents, out, seq_len=options.seq_len, seed=options.seed, digest=tokenizer.digest(),
+                rejects=rejects, limit=limit, workers=workers, messages=messages,
+            )  # fmt: skip
+        manifest.rejects = rejects.counts
+
+    from seatools.engine.export import export_folder
+    from seatools.streams.digests import sha256_file
+    from seatools.train.run import load_for_training
+    from seatools.train.run import train as run_training
+
+    options = dataclasses.replace(options, seq_len=packed.row_length)
+    model = load_for_training(model_path, tokenizer, options)
+    data_digest = sha256_file(given or spool)
+    fingerprint = {
+        "data": data_digest, "seed": options.seed, "batch_size": options.batch_size, "lr": options.lr,
+        "schedule": options.schedule, "warmup": options.warmup, "weight_decay": options.weight_decay,
+        "clip": options.clip, "neurons": options.neurons_path, "neuron_langs": list(options.neuron_langs),
+        "dtype": str(model.dtype),
+    }  # fmt: skip
+    manifest.add_input(model_path)
+    for source in sources:
+        for path in source.paths:
+            manifest.add_input(path, None if path != "-" else data_digest, source=source.name)
+    if not sources:
+        manifest.add_input(spool, data_digest)
+    if options.neurons_path is not None:
+        manifest.add_input(options.neurons_path)
+    pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else tokenizer.context_id
+    manifest.counts = run_training(
+        model, packed, options, out=out, pad_id=pad_id, fingerprint=fingerprint, resume=resume, messages=messages
+    )
+    manifest.counts["tokens"] = packed.num_tokens
+    export_folder(model, out, base=model_path, add_files=tokenizer.save, chat_template=chat_template)
+    manifest.write(out)
+    messages.info(f"{out}: the model after {manifest.counts['steps']:,} steps; metrics in {out / 'metrics.jsonl'}")
+
+
+def main(argv: list[str]) -> int:
+    """`sea train ARGV`."""
+    return run_app(app, "train", argv)

@@ -1,0 +1,134 @@
+"""One training run: model, what of it is trained, the steps, the exported folder.
+
+The loss of a step is the sum over its trained tokens divided by their number, however the step is cut into
+micro-batches (transformers#34191 and its many relatives), so gradient accumulation changes nothing but memory.
+With neurons only the selected rows and columns are optimised: their fp32 masters and moments are all the optimiser
+state there is, clipping sees only them (the released PLND code clips by the norm of all gradients and so shrinks
+them), and every other weight stays as it was to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from seatools.engine.device import pick_device, pick_dtype
+from seatools.engine.load import build_model, check_vocabulary, load_model
+from seatools.engine.loop import LoopOptions, fingerprint_weights, run_steps
+from seatools.engine.loss import summed_loss
+from seatools.engine.neurons import check_architecture, load_neurons, selections, union
+from seatools.engine.optimise import MasterAdamW, Selection
+from seatools.engine.row_order import rows_of_step, steps_for_epochs
+from seatools.engine.rows import make_batch
+from seatools.engine.training_mode import prepare_for_training
+from seatools.streams.errors import SeaError, UsageError
+from seatools.streams.messages import Messages
+from seatools.text.packed import PackedData
+from seatools.text.tokenizer import Tokenizer
+from seatools.train.options import TrainOptions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def load_for_training(model_path: Path, tokenizer: Tokenizer, options: TrainOptions) -> PreTrainedModel:
+    """The model on its device, ready to be trained, checked against its tokenizer."""
+    device = pick_device(options.device)
+    dtype = pick_dtype(options.dtype, device)
+    if options.from_config:
+        model = build_model(model_path, vocab_size=None, seed=options.seed, device=device, dtype=dtype)
+    else:
+        model = load_model(model_path, device=device, dtype=dtype)
+    check_vocabulary(model, tokenizer.vocab_size, str(tokenizer.path))
+    prepare_for_training(model, seq_len=options.seq_len, gradient_checkpointing=options.gradient_checkpointing)
+    return model
+
+
+def trained_parts(model: PreTrainedModel, options: TrainOptions, messages: Messages) -> list[tuple[str, Any]]:
+    """(name, Parameter or Selection) of everything that is trained; all else is frozen."""
+    parameters = dict(model.named_parameters())
+    if options.neurons_path is None:
+        return list(parameters.items())
+    sets, metadata = load_neurons(options.neurons_path)
+    check_architecture(metadata, model)
+    langs = options.neuron_langs or tuple(sorted(sets))
+    missing = [lang for lang in langs if lang not in sets]
+    if missing:
+        fix = f"it has {', '.join(sorted(sets))}"
+        raise UsageError(f"{options.neurons_path}: no neurons for {missing[0]}", fix=fix)
+    for parameter in parameters.values():
+        parameter.requires_grad_(False)
+    parts: list[tuple[str, Any]] = []
+    for name, dim, index in selections(model, union(sets, langs)):
+        parameters[name].requires_grad_(True)
+        parts.append((name, Selection(parameters[name], dim, index)))
+    if not parts:
+        raise SeaError(f"{options.neurons_path}: no neurons for {', '.join(langs)}: nothing to train")
+    trained = sum(part.index.numel() * part.param.numel() // part.param.shape[part.dim] for _, part in parts)
+    total = sum(parameter.numel() for parameter in parameters.values())
+    messages.info(f"neurons of {', '.join(langs)}: {trained:,} of {total:,} parameters ({100 * trained / total:.2f} %)")
+    return parts
+
+
+def train(
+    model: PreTrainedModel,
+    packed: PackedData,
+    options: TrainOptions,
+    *,
+    out: Path,
+    pad_id: int,
+    fingerprint: dict[str, Any],
+    resume: bool,
+    messages: Messages,
+) -> dict[str, Any]:
+    """Take the steps; returns counts for the manifest. The trained weights are in `model`."""
+    seq_len = options.seq_len
+    num_rows = packed.num_rows
+    total = options.max_steps or steps_for_epochs(options.epochs, batch_size=options.batch_size, num_rows=num_rows)
+    optimizer = MasterAdamW(trained_parts(model, options, messages), weight_decay=options.weight_decay)
+    loop = LoopOptions(
+        max_steps=total, lr=options.lr, schedule=options.schedule, warmup_steps=options.warmup_steps(total),
+        clip=options.clip, save_every=options.save_every, keep=options.keep,
+    )  # fmt: skip
+    messages.info(
+        f"{num_rows:,} rows of {seq_len} tokens, {total:,} steps of {options.batch_size} rows: "
+        f"{total * options.batch_size / num_rows:.2f} epochs"
+    )
+    before = fingerprint_weights(model)
+    gradients = _gradients(model, packed, options, seq_len, num_rows, pad_id)
+    start = run_steps(
+        model, optimizer, gradients, loop, out=out, fingerprint=fingerprint | {"max_steps": total}, resume=resume,
+        messages=messages,
+    )  # fmt: skip
+    if start < total and fingerprint_weights(model) == before:
+        raise SeaError(
+            f"{total - start} steps changed no weight", fix="a higher --lr, or --dtype fp32: the step rounds to nothing"
+        )
+    return {"steps": total, "rows": num_rows, "trained_parameters": optimizer.num_trained()}
+
+
+def _gradients(
+    model: PreTrainedModel, packed: PackedData, options: TrainOptions, seq_len: int, num_rows: int, pad_id: int
+) -> Callable[[int], dict[str, Any]]:
+    micro = options.micro_batch or options.batch_size
+
+    def gradients(step: int) -> dict[str, Any]:
+        numbers = rows_of_step(step, batch_size=options.batch_size, num_rows=num_rows, seed=options.seed)
+        rows = [packed.row(number) for number in numbers]
+        targets = sum(int(np.count_nonzero(mask[1:])) for row in rows for _, mask in row)
+        tokens = sum(len(ids) for row in rows for ids, _ in row)
+        if targets == 0:
+            raise SeaError(f"step {step}: nothing to train in its rows", fix="check the loss masks of the data")
+        loss = 0.0
+        for first in range(0, len(rows), micro):
+            batch = make_batch(rows[first : first + micro], seq_len, pad_id, model.device)
+            loss_sum, _ = summed_loss(model, batch)
+            (loss_sum / targets).backward()
+            loss += float(loss_sum.detach())
+        epoch = (step * options.batch_size) / num_rows
+        return {"loss": loss / targets, "tokens": tokens, "targets": targets, "epoch": round(epoch, 4), "rows": numbers}
+
+    return gradients
