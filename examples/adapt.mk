@@ -30,53 +30,56 @@ tests     = --data $(LANG)=$(TEST) --data en=$(TEST_EN)
 all: $(OUT)/report.txt
 	@cat $<
 
-$(OUT):
-	mkdir -p $@
+# A folder is complete when its manifest is beside it, so manifests are the targets; MADE is the target without the ending.
+MADE = $(@:.manifest.json=)
 
 # New tokens from the language's text; the English text keeps its encoding.
-$(OUT)/tok: | $(OUT)
-	$(SEA) vocab-extend $(BASE) $(LANG)=$(TEXT) --add $(ADD) --protect en=$(ENGLISH) -o $@
+$(OUT)/tok.manifest.json: $(TEXT) $(ENGLISH)
+	mkdir -p $(OUT)
+	$(SEA) vocab-extend $(BASE) $(LANG)=$(TEXT) --add $(ADD) --protect en=$(ENGLISH) -o $(MADE) --force
 
 # Rows for them.
-$(OUT)/init: $(OUT)/tok
-	$(SEA) embed-init $(BASE) --tokenizer $< --method subword-mean -o $@
+$(OUT)/init.manifest.json: $(OUT)/tok.manifest.json
+	$(SEA) embed-init $(BASE) --tokenizer $(OUT)/tok --method subword-mean -o $(MADE) --force
 
 # English and the language, 1:3 by tokens (SambaLingo), straight into continued pretraining.
-$(OUT)/model: $(OUT)/init
-	$(SEA) mix en=$(ENGLISH):$(weight_en) $(LANG)=$(TEXT):$(weight) --tokenizer $< --unit tokens --budget $(BUDGET) \
-	  | $(SEA) train $< - -o $@ --seq-len $(SEQ_LEN) --batch-size $(BATCH) --lr $(LR)
+$(OUT)/model.manifest.json: $(OUT)/init.manifest.json
+	$(SEA) mix en=$(ENGLISH):$(weight_en) $(LANG)=$(TEXT):$(weight) --tokenizer $(OUT)/init --unit tokens --budget $(BUDGET) \
+	  | $(SEA) train $(OUT)/init - -o $(MADE) --force --seq-len $(SEQ_LEN) --batch-size $(BATCH) --lr $(LR)
 
 # The neurons that speak it, and a further model in which only those were trained.
-$(OUT)/neurons.safetensors: $(OUT)/model
-	$(SEA) lsn-detect $< --lang $(LANG)=$(TEXT) --lang en=$(ENGLISH) --method lape --share 0.05 --max-tokens 200k -o $@
+$(OUT)/neurons.jsonl: $(OUT)/model.manifest.json
+	$(SEA) lsn-detect $(OUT)/model --lang $(LANG)=$(TEXT) --lang en=$(ENGLISH) --method lape --share 0.05 \
+	    --max-tokens 200k -o $(OUT)/neurons.safetensors --force > $@
 
-$(OUT)/neurons-model: $(OUT)/neurons.safetensors
-	$(SEA) train $(OUT)/model $(LANG)=$(TEXT) -o $@ --neurons $< --neuron-langs $(LANG) \
+$(OUT)/neurons-model.manifest.json: $(OUT)/neurons.jsonl
+	$(SEA) train $(OUT)/model $(LANG)=$(TEXT) --neurons $(OUT)/neurons.safetensors --neuron-langs $(LANG) -o $(MADE) --force \
 	    --seq-len $(SEQ_LEN) --batch-size $(BATCH) --max-steps $(NEURON_STEPS) --lr 1e-3
 
-# Alignment by its own preferences, when there are prompts: make ... PROMPTS=prompts.jsonl aligned
-aligned: $(OUT)/aligned
-$(OUT)/aligned: $(OUT)/model $(PROMPTS)
-	$(SEA) sample $< $(PROMPTS) -n 2 --max-new-tokens 64 | $(SEA) judge $< | $(SEA) dpo $< - -o $@
+# Alignment by its own preferences: make -f adapt.mk ... PROMPTS=prompts.jsonl aligned
+aligned: $(OUT)/aligned.manifest.json
+$(OUT)/aligned.manifest.json: $(OUT)/model.manifest.json $(PROMPTS)
+	$(SEA) sample $(OUT)/model $(PROMPTS) -n 2 --max-new-tokens 64 | $(SEA) judge $(OUT)/model \
+	  | $(SEA) dpo $(OUT)/model - -o $(MADE) --force
 
-# How good each is, in bits per byte on text that was not trained on.
-$(OUT)/base.eval.jsonl: | $(OUT)
+# How good each is, on text that was not trained on.
+$(OUT)/%.eval.jsonl: $(OUT)/%.manifest.json
+	$(SEA) eval $(OUT)/$* perplexity $(tests) --json > $@
+$(OUT)/base.eval.jsonl: | $(OUT)/tok.manifest.json
 	$(SEA) eval $(BASE) perplexity $(tests) --json > $@
-$(OUT)/%.eval.jsonl: $(OUT)/%
-	$(SEA) eval $< perplexity $(tests) --json > $@
-$(OUT)/%.audit.jsonl: $(OUT)/%
-	$(SEA) audit $< $(LANG)=$(TEST) en=$(TEST_EN) --json > $@
-$(OUT)/base.audit.jsonl: | $(OUT)
+$(OUT)/%.audit.jsonl: $(OUT)/%.manifest.json
+	$(SEA) audit $(OUT)/$* $(LANG)=$(TEST) en=$(TEST_EN) --json > $@
+$(OUT)/base.audit.jsonl: | $(OUT)/tok.manifest.json
 	$(SEA) audit $(BASE) $(LANG)=$(TEST) en=$(TEST_EN) --json > $@
 
 EVALS  = $(foreach m,base model neurons-model,$(OUT)/$(m).eval.jsonl)
 AUDITS = $(OUT)/base.audit.jsonl $(OUT)/tok.audit.jsonl
+here  := $(dir $(lastword $(MAKEFILE_LIST)))
 $(OUT)/report.txt: $(AUDITS) $(EVALS)
-	@python3 $(dir $(lastword $(MAKEFILE_LIST)))report.py $^ > $@
+	@python3 $(here)report.py $^ > $@
 
 clean:
 	rm -rf $(OUT)
 
 .PHONY: all aligned clean
 .DELETE_ON_ERROR:
-.SECONDARY:

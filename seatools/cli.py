@@ -47,11 +47,28 @@ Records are JSONL, tensors are safetensors; `-` is stdin or stdout. Exit codes: 
 
 
 def main(argv: list[str]) -> int:
-    """Run one command line (without the program's name) and return its exit code."""
+    """Run one command line (without the program's name) and return its exit code; every failure ends here."""
+    debug = "--debug" in argv
+    try:
+        code = _dispatch(argv)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        sys.stderr.write("interrupted\n")
+        return 130
+    except BrokenPipeError:
+        return 141
+    except Exception as error:
+        return _report(error, debug)
+
+
+def _dispatch(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         if len(argv) == 2 and argv[0] == "help":
-            return main([argv[1], "--help"])
-        sys.stdout.write(usage())
+            return _dispatch([argv[1], "--help"])
+        (sys.stdout if argv else sys.stderr).write(usage())
         return 0 if argv else 2
     if argv[0] in ("-V", "--version"):
         from seatools import __version__
@@ -60,7 +77,10 @@ def main(argv: list[str]) -> int:
         return 0
     if argv[0] not in COMMANDS:
         return _unknown(argv[0])
-    return _guarded(argv[0], argv[1:])
+
+    import importlib
+
+    return int(importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]) or 0)
 
 
 def _unknown(name: str) -> int:
@@ -71,28 +91,6 @@ def _unknown(name: str) -> int:
     kind = "option" if name.startswith("-") else "command"
     sys.stderr.write(f'error: no {kind} "{name}"\n  fix: {guess}\n')
     return 2
-
-
-def _guarded(name: str, argv: list[str]) -> int:
-    """Run a command; turn every failure into its message and exit code."""
-    import importlib
-
-    debug = "--debug" in argv
-    try:
-        code = importlib.import_module(COMMANDS[name][0]).main(argv)
-        sys.stdout.flush()
-        return int(code or 0)
-    except KeyboardInterrupt:
-        if debug:
-            raise
-        sys.stderr.write("interrupted\n")
-        return 130
-    except BrokenPipeError:
-        # Python flushes stdout at exit and would complain a second time; point it at the null device.
-        _silence_stdout()
-        return 141
-    except Exception as error:
-        return _report(error, debug)
 
 
 def _report(error: Exception, debug: bool) -> int:
@@ -121,6 +119,7 @@ def _report(error: Exception, debug: bool) -> int:
 
 
 def _silence_stdout() -> None:
+    """Python flushes stdout once more at exit and would complain again; point it at the null device."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
@@ -131,10 +130,14 @@ def _silence_stdout() -> None:
 
 def run() -> None:
     """The console script: run `sys.argv` and leave the process with the exit code."""
+    if sys.stderr is None:  # closed by the shell (2>&-): messages go nowhere
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        sys.stderr.write("error: stdout is closed\n  fix: redirect it to /dev/null, or name a file with -o\n")
+        sys.exit(1)
     code = main(sys.argv[1:])
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError:  # what a failed command had left to say, or a closed pipe; the code stands
         _silence_stdout()
-        code = 141
     sys.exit(code)

@@ -60,11 +60,7 @@ def main(folder: Path) -> None:
     """Print the table."""
     base, adapted = folder / "eval-base.jsonl", folder / "eval-adapted.jsonl"
     own, ratio = selectivity(adapted)
-    neurons = {
-        row["lang"]: row["value"]
-        for row in records(folder / "neurons.jsonl")
-        if row["metric"] == "num_neurons"
-    }
+    neurons = {row["lang"]: row["num_neurons"] for row in records(folder / "neurons.jsonl")}
     manifest = json.loads((folder / "preferences.jsonl.manifest.json").read_text(encoding="utf-8"))
     print()
     print(f"{'60 lines per language, not trained on':<38}" + "".join(f"{lang:>8}" for lang in LANGS))

@@ -116,14 +116,16 @@ def _run(
     limit: int | None, on_error: str, quarantine: str | None, pattern: str | None, chat_template: Path | None,
     reference_path: Path | None, reference_only: bool, messages: Messages,
 ) -> None:  # fmt: skip
-    import shutil
+    import contextlib
+    import os
 
     from seatools.dpo.pairs import pairs_digest, read_pairs
     from seatools.dpo.reference import compute_reference, load_reference, reference_metadata, save_reference
-    from seatools.streams.digests import folder_digest
-    from seatools.streams.inputs import expand
+    from seatools.engine.run_folder import RunFolder
+    from seatools.streams.digests import folder_digest, sha256_file
+    from seatools.streams.inputs import expand, shown
     from seatools.streams.manifest import Manifest
-    from seatools.streams.outputs import check_output, require_empty_or_force
+    from seatools.streams.outputs import check_output
     from seatools.streams.quarantine import rejects_policy
     from seatools.streams.spool import spooled
     from seatools.text.chat import load_chat_template
@@ -132,72 +134,95 @@ def _run(
 
     tokenizer = load_tokenizer(model_path, pattern=pattern)
     for note in tokenizer.notes:
-        messages.debug(note)
+        messages.warn(note)
+    if tokenizer.eos_id is None:
+        messages.warn(f"{tokenizer.path} names no EOS token, so no plain answer ends with one")
     template = load_chat_template(chat_template or model_path, tokenizer_path=model_path)
-    if out.resolve() == model_path.resolve():
-        raise UsageError(f"{out} is both input and output", fix="write to another folder")
-    manifest = Manifest(command="dpo", options=options, seed=options.seed)
-    if resume and (out / SPOOL).exists():
-        specs = [str(out / SPOOL)]
+    resumed_spool = resume and (out / SPOOL).exists()
+    if resumed_spool:  # what came by stdin comes from there now, named again or not
+        specs = [spec for spec in specs if spec != "-"] if specs else []
     paths = expand(specs)
+    others = [path for path in (reference_path, chat_template) if path is not None]
+    run: RunFolder | None = None
     if reference_only:
-        check_output(out, force=force, inputs=paths)
-    elif not resume and not dry_run:
-        require_empty_or_force(out, force)
-    elif resume:
-        out.mkdir(exist_ok=True)
-    inside = None if reference_only or dry_run else out
-    with rejects_policy(on_error, quarantine, out, messages, force=True) as rejects, spooled(paths, inside) as spool:
-        files, stdin_digest = spool
-        documents = Documents(tokenizer, template)
-        pairs = read_pairs(files, documents, max_length=options.max_length, rejects=rejects, limit=limit)
-        if stdin_digest is not None and inside is not None and pairs:
-            shutil.copyfile(files[paths.index("-")], out / SPOOL)  # so that --resume needs no pipe
-    manifest.rejects = rejects.counts
-    if not pairs:
-        raise SeaError("no preference pair to learn from", where=", ".join(paths[:3]), fix="was every pair dropped?")
-    if dry_run:
+        check_output(out, force=force, inputs=[model_path, *others, *paths])
+    else:
+        run = RunFolder(
+            out, resume=resume, force=force, inputs=[model_path, *others, *paths], begun_by=[SPOOL, REFERENCE]
+        )
+    if resumed_spool:
+        paths.append(str(out / SPOOL))
+    if not paths:
+        raise UsageError(f"{out} holds no preferences to resume with", fix="repeat the PREFS of the first command")
+    policy = "skip" if dry_run and on_error == "quarantine" else on_error
+    manifest = Manifest(command="dpo", options=options, seed=options.seed)
+    with contextlib.ExitStack() as stack:
+        inside = None
+        if run is not None and not dry_run:
+            stack.enter_context(run)
+            inside = run.path
+        with (
+            rejects_policy(policy, None if dry_run else quarantine, out, messages, force=force or resume) as rejects,
+            spooled(paths, inside) as (files, stdin_digest),
+        ):
+            documents = Documents(tokenizer, template)
+            pairs = read_pairs(files, documents, max_length=options.max_length, rejects=rejects, limit=limit)
+            if stdin_digest is not None and inside is not None and pairs:
+                os.replace(files[paths.index("-")], inside / SPOOL)  # so that --resume needs no pipe
+        manifest.rejects = rejects.counts
+        if not pairs:
+            fix = rejects.summary() if rejects.total else "is the input empty?"
+            raise SeaError("no preference pair to learn from", where=", ".join(map(shown, paths[:3])), fix=fix)
         longest = max(len(doc.ids) for pair in pairs for doc in (pair.chosen, pair.rejected))
-        messages.info(f"{len(pairs):,} pairs, longest side {longest} tokens, {rejects.total} rejected")
-        return
+        if dry_run:
+            messages.info(f"{len(pairs):,} pairs, longest side {longest} tokens, {rejects.total} rejected")
+            return
 
-    from seatools.dpo.run import align
-    from seatools.engine.device import pick_device, pick_dtype
-    from seatools.engine.export import export_folder
-    from seatools.engine.load import check_vocabulary, load_model
-    from seatools.engine.training_mode import prepare_for_training
+        from seatools.dpo.run import align
+        from seatools.engine.device import pick_device, pick_dtype
+        from seatools.engine.export import export_folder
+        from seatools.engine.load import check_vocabulary, load_model
+        from seatools.engine.training_mode import prepare_for_training
 
-    model_digest = folder_digest(model_path)
-    metadata = reference_metadata(model_digest, pairs_digest(pairs), len(pairs))
-    known = reference_path or (out / REFERENCE if resume and (out / REFERENCE).exists() else None)
-    values = load_reference(known, metadata) if known is not None else None
-    device = pick_device(options.device)
-    model = load_model(model_path, device=device, dtype=pick_dtype(options.dtype, device))
-    check_vocabulary(model, tokenizer.vocab_size, str(model_path))
-    longest = max(len(doc.ids) for pair in pairs for doc in (pair.chosen, pair.rejected))
-    prepare_for_training(model, seq_len=longest, gradient_checkpointing=False)
-    pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else tokenizer.context_id
-    manifest.add_input(model_path, model_digest)
-    for path in paths:
-        manifest.add_input(path, stdin_digest if path == "-" else None)
-    if values is None:
-        values = compute_reference(model, pairs, pad_id, batch_tokens=8192, messages=messages)
-        save_reference(out if reference_only else out / REFERENCE, values, metadata)
-    if reference_only:
-        manifest.counts = {"pairs": len(pairs)}
+        device = pick_device(options.device)
+        dtype = pick_dtype(options.dtype, device)
+        model_digest = folder_digest(model_path)
+        metadata = reference_metadata(model_digest, pairs_digest(pairs), len(pairs), str(dtype))
+        known = reference_path or (out / REFERENCE if resume and (out / REFERENCE).exists() else None)
+        values = load_reference(known, metadata, messages) if known is not None else None
+        model = load_model(model_path, device=device, dtype=dtype)
+        check_vocabulary(model, tokenizer.vocab_size, str(model_path))
+        prepare_for_training(model, seq_len=longest, gradient_checkpointing=False, option="--max-length")
+        manifest.add_input(model_path, model_digest)
+        for path in paths:
+            if resumed_spool and path == str(out / SPOOL):
+                manifest.add_input("-", sha256_file(path))
+            else:
+                manifest.add_input(path, stdin_digest if path == "-" else None)
+        for other in others:
+            manifest.add_input(other)
+        if run is not None:
+            run.start()
+        pad_id = tokenizer.pad_id or 0
+        if values is None:
+            values = compute_reference(model, pairs, pad_id, batch_tokens=8192, messages=messages)
+            save_reference(out if reference_only else out / REFERENCE, values, metadata)
+        if reference_only:
+            manifest.counts = {"pairs": len(pairs)}
+            manifest.write(out)
+            return
+        fingerprint = {
+            "pairs": metadata["pairs"], "model": model_digest, "seed": options.seed,
+            "batch_size": options.batch_size, "lr": options.lr, "schedule": options.schedule,
+            "warmup": options.warmup, "beta": options.beta, "weight_decay": options.weight_decay,
+            "clip": str(options.clip), "dtype": str(dtype),
+        }  # fmt: skip
+        manifest.counts = align(
+            model, pairs, values, options, out=out, pad_id=pad_id, fingerprint=fingerprint, resume=resume,
+            messages=messages,
+        )  # fmt: skip
+        export_folder(model, out, base=model_path, add_files=tokenizer.save, chat_template=chat_template)
         manifest.write(out)
-        return
-    fingerprint = {
-        "pairs": metadata["pairs"], "model": model_digest, "seed": options.seed, "batch_size": options.batch_size,
-        "lr": options.lr, "schedule": options.schedule, "warmup": options.warmup, "beta": options.beta,
-        "weight_decay": options.weight_decay, "clip": options.clip, "dtype": str(model.dtype),
-    }  # fmt: skip
-    manifest.counts = align(
-        model, pairs, values, options, out=out, pad_id=pad_id, fingerprint=fingerprint, resume=resume,
-        messages=messages,
-    )  # fmt: skip
-    export_folder(model, out, base=model_path, add_files=tokenizer.save, chat_template=chat_template)
-    manifest.write(out)
     messages.info(f"{out}: the model after {manifest.counts['steps']:,} steps on {len(pairs):,} pairs")
 
 

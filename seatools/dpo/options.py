@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from seatools.engine.loop_options import LoopOptions, check_training_dtype, warmup_steps
 from seatools.streams.errors import UsageError
 
 
@@ -36,13 +38,22 @@ class DPOOptions:
     dtype: str = "auto"
 
     def __post_init__(self) -> None:
-        if self.beta <= 0:
+        if not 0 < self.beta < math.inf:
             raise UsageError(f"--beta {self.beta} is not positive")
         if self.max_length < 8:
             raise UsageError(f"--max-length {self.max_length} is too short", fix="8 or more")
         if self.batch_size < 1 or self.micro_batch < 0:
             raise UsageError("--batch-size must be 1 or more, --micro-batch 0 or more")
-        if self.epochs <= 0 or (self.max_steps is not None and self.max_steps < 1):
+        if not 0 < self.epochs < math.inf or (self.max_steps is not None and self.max_steps < 1):
             raise UsageError("--epochs and --max-steps must be positive")
-        if self.warmup < 0 or self.weight_decay < 0:
-            raise UsageError("--warmup and --weight-decay must be 0 or more")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError("--weight-decay must be 0 or more")
+        self.loop(self.max_steps or 1)
+        check_training_dtype(self.dtype)
+
+    def loop(self, total: int) -> LoopOptions:
+        """How a run of `total` steps takes them."""
+        return LoopOptions(
+            max_steps=total, lr=self.lr, schedule=self.schedule, warmup_steps=warmup_steps(self.warmup, total),
+            clip=self.clip, save_every=self.save_every, keep=self.keep,
+        )  # fmt: skip

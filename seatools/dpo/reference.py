@@ -21,9 +21,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def reference_metadata(model_digest: str, data_digest: str, num_pairs: int) -> dict[str, str]:
-    """What ties a reference file to its model and its pairs."""
-    return {"format": "sea-reference-1", "model": model_digest, "pairs": data_digest, "num_pairs": str(num_pairs)}
+def reference_metadata(model_digest: str, data_digest: str, num_pairs: int, dtype: str) -> dict[str, str]:
+    """What ties a reference file to its model and its pairs, and the number format it was computed in."""
+    return {
+        "format": "sea-reference-1",
+        "model": model_digest,
+        "pairs": data_digest,
+        "num_pairs": str(num_pairs),
+        "dtype": dtype,
+    }
 
 
 def compute_reference(
@@ -43,8 +49,11 @@ def save_reference(path: Path, values: dict[str, np.ndarray], metadata: dict[str
     save_tensors(path, values, metadata)
 
 
-def load_reference(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray]:
-    """Read a cache; SeaError names what differs when it belongs to another model or other pairs."""
+def load_reference(path: Path, expected: dict[str, str], messages: Messages) -> dict[str, np.ndarray]:
+    """Read a cache; SeaError names what differs when it belongs to another model or other pairs.
+
+    One computed in another number format is good, but the first margins are then not 0: that is said.
+    """
     values, metadata = load_tensors(path)
     for key, what in (("format", "format"), ("model", "model"), ("pairs", "preference data")):
         if metadata.get(key) != expected[key]:
@@ -55,4 +64,6 @@ def load_reference(path: Path, expected: dict[str, str]) -> dict[str, np.ndarray
     for name in ("chosen", "rejected"):
         if name not in values or values[name].shape != (int(expected["num_pairs"]),):
             raise SeaError(f"{path}: not a reference file of {expected['num_pairs']} pairs")
+    if metadata.get("dtype") != expected["dtype"]:
+        messages.warn(f"{path} was computed in {metadata.get('dtype')}; this run is in {expected['dtype']}")
     return values

@@ -15,7 +15,7 @@ import numpy as np
 from seatools.dpo.options import DPOOptions
 from seatools.dpo.pairs import Pair
 from seatools.dpo.sigmoid_loss import reward_margins, sigmoid_losses
-from seatools.engine.loop import LoopOptions, run_steps
+from seatools.engine.loop import run_steps
 from seatools.engine.optimise import MasterAdamW
 from seatools.engine.row_order import rows_of_step, steps_for_epochs
 from seatools.engine.sequences import sequence_log_probs
@@ -43,16 +43,11 @@ def align(
     batch_size = min(options.batch_size, len(pairs))
     total = options.max_steps or steps_for_epochs(options.epochs, batch_size=batch_size, num_rows=len(pairs))
     optimizer = MasterAdamW(list(model.named_parameters()), weight_decay=options.weight_decay)
-    warmup = round(options.warmup * total) if options.warmup < 1 else int(options.warmup)
-    loop = LoopOptions(
-        max_steps=total, lr=options.lr, schedule=options.schedule, warmup_steps=warmup, clip=options.clip,
-        save_every=options.save_every, keep=options.keep,
-    )  # fmt: skip
     messages.info(f"{len(pairs):,} pairs, {total:,} steps of {batch_size}, beta {options.beta}")
     gradients = _gradients(model, pairs, reference, options, batch_size, pad_id)
     run_steps(
-        model, optimizer, gradients, loop, out=out, fingerprint=fingerprint | {"max_steps": total}, resume=resume,
-        messages=messages, label="aligning",
+        model, optimizer, gradients, options.loop(total), out=out, fingerprint=fingerprint | {"max_steps": total},
+        resume=resume, messages=messages, label="aligning",
     )  # fmt: skip
     return {"steps": total, "pairs": len(pairs)}
 

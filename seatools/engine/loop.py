@@ -3,15 +3,16 @@
 What a step computes comes from the command (`gradients(step)`), and must be a pure function of the step, so that a
 resumed run needs nothing replayed. Losses are normalised by the step's own count of targets there, not here. Every
 step appends one line to `OUT/metrics.jsonl`; a resumed run first cuts the lines after its checkpoint. A loss or
-gradient norm that is not finite stops the run before the update.
+gradient norm that is not finite stops the run before the update. Steps are counted from 1 here and in the metrics.
 """
 
 from __future__ import annotations
 
 import math
+import re
+import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,37 +20,16 @@ import orjson
 import torch
 from transformers import PreTrainedModel
 
-from seatools.engine.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from seatools.engine.checkpoint import STATE, latest_checkpoint, load_checkpoint, save_checkpoint
 from seatools.engine.flops import flops_per_token, peak_flops
+from seatools.engine.loop_options import LoopOptions
 from seatools.engine.optimise import MasterAdamW, clip_grad_norm
+from seatools.engine.run_folder import CHECKPOINTS, METRICS
 from seatools.engine.schedule import learning_rate
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.messages import Messages
+from seatools.streams.outputs import write_atomic
 from seatools.streams.progress import Progress
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoopOptions:
-    """How the steps are taken; the same for every kind of training."""
-
-    max_steps: int
-    lr: float
-    schedule: str = "cosine"
-    warmup_steps: int = 0
-    clip: float = 1.0
-    save_every: int = 0
-    keep: int = 2
-
-    def __post_init__(self) -> None:
-        if self.max_steps < 1:
-            raise UsageError("nothing to do: 0 steps", fix="--max-steps N, or more data")
-        if not 0 < self.lr < 1:
-            raise UsageError(f"--lr {self.lr} is not between 0 and 1")
-        if self.clip <= 0:
-            raise UsageError(f"--clip {self.clip} is not positive", fix="--clip inf switches clipping off")
-        if self.save_every < 0 or self.keep < 1:
-            raise UsageError("--save-every must be 0 or more, --keep 1 or more")
-
 
 # Computes one step's gradients (backward included) and returns what to log: "loss" and "tokens" at least.
 Gradients = Callable[[int], dict[str, Any]]
@@ -72,19 +52,23 @@ def run_steps(
     `fingerprint` is what must be equal for a resumed run to continue the same run (data, seed, sizes): it is stored
     in every checkpoint, and one that differs is refused by name.
     """
-    metrics_path = out / "metrics.jsonl"
+    metrics_path = out / METRICS
     start = _resume(model, optimizer, out, fingerprint, metrics_path) if resume else 0
     if resume and not messages.quiet:
         messages.info(f"{label}: continuing from step {start}" if start else f"{label}: no checkpoint yet, from step 0")
     with open(metrics_path, "ab" if start else "wb") as metrics, _bar(label, options, start, messages) as bar:
         for step in range(start + 1, options.max_steps + 1):
-            lr = learning_rate(
-                step, peak=options.lr, warmup_steps=options.warmup_steps, total_steps=options.max_steps,
+            lr = learning_rate(  # which counts from 0: every step has a rate above 0
+                step - 1, peak=options.lr, warmup_steps=options.warmup_steps, total_steps=options.max_steps,
                 kind=options.schedule,
             )  # fmt: skip
             began = time.perf_counter()
             optimizer.zero_grad()
-            row = gradients(step)
+            try:
+                row = gradients(step)
+            except torch.OutOfMemoryError as error:
+                fix = "a smaller --micro-batch (it changes nothing else), or shorter rows"
+                raise SeaError(f"step {step}: out of GPU memory", fix=fix) from error
             norm = float(clip_grad_norm(optimizer, options.clip))
             if not (math.isfinite(row["loss"]) and math.isfinite(norm)):
                 raise SeaError(
@@ -121,14 +105,11 @@ def _speed(model: PreTrainedModel, tokens: int, seconds: float) -> dict[str, flo
 def _save(
     model: PreTrainedModel, optimizer: MasterAdamW, out: Path, step: int, fingerprint: dict[str, Any], keep: int
 ) -> None:
-    import shutil
-
-    folder = out / "checkpoints"
-    folder.mkdir(exist_ok=True)
+    folder = out / CHECKPOINTS
     save_checkpoint(folder / f"step-{step}", model=model, optimizer=optimizer, state={"step": step, **fingerprint})
-    old = sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
-    for stale in old[:-keep]:
-        shutil.rmtree(stale)
+    steps = sorted(int(path.name[5:]) for path in folder.iterdir() if re.fullmatch(r"step-\d+", path.name))
+    for stale in steps[:-keep]:
+        shutil.rmtree(folder / f"step-{stale}")
 
 
 def _resume(
@@ -137,28 +118,31 @@ def _resume(
     folder = latest_checkpoint(out)
     if folder is None:
         return 0
-    state = load_checkpoint(folder, model=model, optimizer=optimizer)
+    # Before the tensors: another --dtype or --neurons is then refused by its name, not by a tensor's.
+    state = orjson.loads((folder / STATE).read_bytes())["state"]
     for key, value in fingerprint.items():
         if state.get(key) != value:
             raise UsageError(
                 f"{folder} belongs to another run: {key} was {state.get(key)}, now {value}",
                 fix="repeat the options of the first run, or start afresh with --force",
             )
+    load_checkpoint(folder, model=model, optimizer=optimizer)
     step = int(state["step"])
     if metrics_path.exists():
         lines = metrics_path.read_bytes().splitlines(keepends=True)
-        metrics_path.write_bytes(b"".join(line for line in lines if _line_step(line) <= step))
+        write_atomic(metrics_path, b"".join(line for line in lines if _line_step(line) <= step))
     return step
 
 
 def _line_step(line: bytes) -> float:
     try:
         return float(orjson.loads(line)["step"])
-    except (orjson.JSONDecodeError, KeyError):
+    except (orjson.JSONDecodeError, KeyError, TypeError):
         return math.inf  # a line cut off by the crash
 
 
 @torch.no_grad()
 def fingerprint_weights(model: PreTrainedModel) -> float:
-    """A number that changes when any trained weight does: the sum of absolute values in float64."""
-    return float(sum(p.detach().double().abs().sum() for p in model.parameters() if p.requires_grad))
+    """A number that changes when any trained weight does: the sum of absolute values in float64, without a copy."""
+    trained = [p.detach() for p in model.parameters() if p.requires_grad]
+    return float(sum(torch.linalg.vector_norm(p, ord=1, dtype=torch.float64) for p in trained))

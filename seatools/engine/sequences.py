@@ -63,7 +63,7 @@ def score_documents(
     batch: list[int] = []
     size = 0
     order = sorted(range(len(docs)), key=lambda i: len(docs[i][0]))
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference_mode: what the model caches meanwhile may be trained through later
         for place, i in enumerate(order):
             batch.append(i)
             size += len(docs[i][0])

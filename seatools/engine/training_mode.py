@@ -6,24 +6,36 @@ number for a run to resume exactly.
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from transformers import PreTrainedModel
 
 from seatools.streams.errors import UsageError
 
 
-def prepare_for_training(model: PreTrainedModel, *, seq_len: int, gradient_checkpointing: bool) -> None:
-    """Check `seq_len` against the model's positions and set the mode. Raises UsageError for rows that are too long."""
+def prepare_for_training(
+    model: PreTrainedModel, *, seq_len: int, gradient_checkpointing: bool, option: str = "--seq-len"
+) -> None:
+    """Check `seq_len` against the model's positions and set the mode.
+
+    Raises UsageError, naming `option`, for rows that are too long, and for a model that cannot recompute.
+    """
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if limit is not None and seq_len > limit:
-        raise UsageError(f"--seq-len {seq_len} is beyond the model's {limit} positions", fix=f"{limit} or less")
+        what = f"rows of {seq_len} tokens are beyond the model's {limit} positions"
+        raise UsageError(what, fix=f"{option} {limit} or less")
     if not gradient_checkpointing:
         model.eval()
         return
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0  # type: ignore[assignment]
-    model.gradient_checkpointing_enable()
+    # transformers 5.2x renamed it; version 6 will drop the old name.
+    enable: Any = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+    try:
+        enable()
+    except ValueError as error:
+        raise UsageError(str(error), fix="leave --gradient-checkpointing out") from error
     model.train()  # transformers recomputes only in training mode
+    for module in model.modules():
+        # nn.Dropout's p, and the rates that attention and layers keep for functional dropout and layer drop
+        for name, value in list(vars(module).items()):
+            if isinstance(value, float) and ("drop" in name or (name == "p" and "Dropout" in type(module).__name__)):
+                setattr(module, name, 0.0)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seatools.engine.sequences import score_documents
+from seatools.streams.errors import SeaError
 from seatools.text.documents import Documents, TokenizedDoc
 
 if TYPE_CHECKING:
@@ -78,32 +79,53 @@ def judge(
     """A verdict for each question; `criteria[i]` is the text for question i."""
     docs: list[TokenizedDoc] = []
     for question, text in zip(questions, criteria, strict=True):
-        for swapped in (False, True):
-            prompt = judging_text(text, question, swapped=swapped)
-            docs.extend(labelled(documents, prompt, label) for label in LABELS)
+        docs += readings(documents, question, text)
     scores = score_documents(
         model, [doc.document for doc in docs], pad_id, batch_tokens=batch_tokens, advance=advance
     ).reshape(-1, 2, 2)  # [question, order, label]
     odds = scores[:, :, 0] - scores[:, :, 1]
+    if not np.isfinite(odds).all():
+        raise SeaError("the judge's log-probabilities are not finite", fix="try --dtype bf16 or fp32")
     if calibrate and len(odds):
         odds = odds - odds.mean()
     return [Verdict(float(forward), float(backward)) for forward, backward in odds]
 
 
-def labelled(documents: Documents, prompt: str, label: str) -> TokenizedDoc:
-    """The judging text with one label as its (only trained) continuation, through the chat template if there is one."""
-    if documents.template is not None:
-        return documents.encode_completion([{"role": "user", "content": prompt}], label)
-    doc = documents.encode_completion(prompt, f" {label}")
-    return _without_end(doc, documents)
+def readings(documents: Documents, question: Question, criteria: str) -> list[TokenizedDoc]:
+    """What the judge reads for one question: either label in the order given, then either label in the other."""
+    orders = (judging_text(criteria, question, swapped=swapped) for swapped in (False, True))
+    return [doc for prompt in orders for doc in labelled(documents, prompt)]
 
 
-def _without_end(doc: TokenizedDoc, documents: Documents) -> TokenizedDoc:
-    """EOS after the label says nothing about the answers."""
-    end = documents.tokenizer.eos_id
-    if len(doc.ids) and end is not None and int(doc.ids[-1]) == end:
-        return TokenizedDoc(doc.ids[:-1], doc.loss_mask[:-1])
-    return doc
+def labelled(documents: Documents, prompt: str) -> list[TokenizedDoc]:
+    """The judging text with each label as its continuation, through the chat template if there is one.
+
+    Only the tokens in which the two differ are trained, and nothing follows them: the end of a turn, or EOS, after the
+    label says nothing about the answers. What a template writes before the label is the same for both.
+    """
+    if documents.template is None:
+        docs = [documents.encode_completion(prompt, f" {label}") for label in LABELS]
+    else:
+        docs = [documents.encode_completion([{"role": "user", "content": prompt}], label) for label in LABELS]
+    first, second = (doc.ids for doc in docs)
+    start = _num_equal(first, second)
+    after = _num_equal(first[start:][::-1], second[start:][::-1])
+    found = []
+    for doc in docs:
+        end = len(doc.ids) - after
+        if end == start:
+            raise SeaError(f"the tokenizer cannot tell the labels {' and '.join(LABELS)} apart")
+        mask = np.zeros(end, dtype=np.uint8)
+        mask[start:] = 1
+        found.append(TokenizedDoc(doc.ids[:end], mask))
+    return found
+
+
+def _num_equal(first: np.ndarray, second: np.ndarray) -> int:
+    """How many ids two arrays share at their beginning."""
+    length = min(len(first), len(second))
+    different = np.flatnonzero(first[:length] != second[:length])
+    return int(different[0]) if len(different) else length
 
 
 def agreement(verdicts: Sequence[Verdict]) -> float:

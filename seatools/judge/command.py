@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,7 @@ from seatools.streams.messages import Messages
 
 app = new_app()
 NEAR_CHANCE = 0.6
+_FEW_PAIRS = 10  # calibrated on n pairs, guesses agree by 1/2 + arcsin(1 / (2n - 1)) / pi: always for one, 52 % for ten
 
 
 @app.command()
@@ -70,9 +72,9 @@ def judge(
     only if both orders name the same answer. How often they agree is reported per language; 50 % is guessing.
     """
     from seatools.judge.criteria import read_criteria
-    from seatools.judge.pairs import Comparison, comparisons, preference
+    from seatools.judge.pairs import Comparison, comparisons, fitting, preference
     from seatools.streams.digests import folder_digest
-    from seatools.streams.inputs import expand
+    from seatools.streams.inputs import expand, shown
     from seatools.streams.manifest import Manifest
     from seatools.streams.outputs import check_output, open_output
     from seatools.streams.progress import Progress
@@ -85,13 +87,15 @@ def judge(
 
     messages = Messages(quiet, verbose)
     paths = expand(responses or ["-"])
+    named = ", ".join(map(shown, paths[:3]))
     check_output(output, force=force, inputs=paths)
     text = read_criteria(criteria)
     tokenizer = load_tokenizer(model, pattern=pattern)
     for note in tokenizer.notes:
         messages.debug(note)
     documents = Documents(tokenizer, load_chat_template(chat_template or model, tokenizer_path=model))
-    manifest = Manifest(command="judge", options={"criteria": text, "calibrate": calibrate})
+    chosen = {"criteria": text, "calibrate": calibrate, "chat_template": chat_template, "pattern": pattern}
+    manifest = Manifest(command="judge", options=chosen)
     with rejects_policy(on_error.value, quarantine, output, messages, force=force) as rejects, spooled(paths) as spool:
         wanted: list[Comparison] = []
         dropped: dict[str, int] = {}
@@ -101,10 +105,8 @@ def judge(
                     dropped[item.reason] = dropped.get(item.reason, 0) + 1
                 else:
                     wanted.append(item)
-        manifest.rejects = {**rejects.counts, **dropped}
         if not wanted:
-            reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(dropped.items())) or "no records"
-            raise SeaError(f"no pair of answers to judge ({reasons})", where=", ".join(paths[:3]))
+            raise _nothing(named, {**rejects.counts, **dropped})
 
         from seatools.engine.device import pick_device, pick_dtype
         from seatools.engine.load import check_vocabulary, load_model
@@ -114,11 +116,17 @@ def judge(
         where = pick_device(device)
         loaded = load_model(model, device=where, dtype=pick_dtype(dtype, where))
         check_vocabulary(loaded, tokenizer.vocab_size, str(model))
+        positions = getattr(loaded.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
+        wanted = fitting(wanted, documents, text, positions, rejects)
+        manifest.rejects = {**rejects.counts, **dropped}
+        if not wanted:
+            raise _nothing(named, manifest.rejects)
+        if calibrate and len(wanted) < _FEW_PAIRS:
+            messages.warn(f"calibrated on {len(wanted)} pairs only, which makes the orders agree more often by itself")
         digest = folder_digest(model)
-        pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else tokenizer.context_id
         with Progress("judging", len(wanted) * 4, "readings", quiet) as progress:
             verdicts = judge_questions(
-                loaded, documents, [item.question for item in wanted], [text] * len(wanted), pad_id=pad_id,
+                loaded, documents, [item.question for item in wanted], [text] * len(wanted), pad_id=0,
                 calibrate=calibrate, batch_tokens=batch_tokens, advance=progress.advance,
             )  # fmt: skip
         kept = 0
@@ -127,13 +135,20 @@ def judge(
                 if verdict.agrees:
                     stream.write(preference(item, verdict, digest) + b"\n")
                     kept += 1
-        langs = [str(item.record.value.get("lang", "-")) for item in wanted]
+        langs = [str(item.record.value.get("lang") or "und") for item in wanted]
         manifest.counts = report(langs, verdicts, dropped, messages, near_chance=NEAR_CHANCE)
+        if not kept:
+            messages.warn("no pair is kept: the output is empty")
         if output not in (None, "-"):
             manifest.add_input(model, digest)
             for path in paths:
                 manifest.add_input(path, spool[1] if path == "-" else None)
             manifest.write(output)
+
+
+def _nothing(named: str, reasons: Mapping[str, int]) -> SeaError:
+    why = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items())) or "no records"
+    return SeaError(f"no pair of answers to judge ({why})", where=named)
 
 
 def main(argv: list[str]) -> int:

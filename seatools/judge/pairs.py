@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seatools.judge.both_orders import Question, Verdict
-from seatools.streams.records import BadRecord, Record, with_keys
+from seatools.judge.both_orders import Question, Verdict, readings
+from seatools.streams.records import BadRecord, Record, Rejects, with_keys
+from seatools.text.documents import Documents
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,23 @@ def comparisons(record: Record) -> Iterator[Comparison | BadRecord]:
             yield BadRecord("identical answers", f"responses {i} and {j} are the same", where=record.where)
         else:
             yield Comparison(record, i, j)
+
+
+def fitting(
+    wanted: Sequence[Comparison], documents: Documents, criteria: str, positions: int, rejects: Rejects
+) -> list[Comparison]:
+    """The comparisons that the judge can read within its `positions`; the others go to `rejects`."""
+    found = []
+    for item in wanted:
+        size = max(len(doc.ids) for doc in readings(documents, item.question, criteria))
+        if size <= positions:
+            found.append(item)
+            continue
+        record = item.record
+        what = f"to compare answers {item.i} and {item.j} takes {size} tokens; the judge has {positions} positions"
+        error = BadRecord("too long to judge", what, where=record.where, fix="shorter answers, or --on-error skip")
+        rejects.take(error, record.raw, record.path, record.line)
+    return found
 
 
 def preference(comparison: Comparison, verdict: Verdict, judge_digest: str) -> bytes:

@@ -21,7 +21,8 @@ def report(
     counts: dict[str, Any] = {}
     for lang in sorted(set(langs)):
         own = [verdict for name, verdict in zip(langs, verdicts, strict=True) if name == lang]
-        share, first = agreement(own), sum(verdict.forward > 0 for verdict in own) / len(own)
+        share = agreement(own)
+        first = sum((verdict.forward > 0) + (verdict.backward > 0) for verdict in own) / (2 * len(own))
         kept = sum(verdict.agrees for verdict in own)
         counts[lang] = {"pairs": len(own), "kept": kept, "agreement": round(share, 4), "first_label": round(first, 4)}
         messages.info(f"{lang}: {kept} of {len(own)} pairs kept, the orders agree on {100 * share:.0f} %")

@@ -2,8 +2,8 @@
 
 The seed of answer k to a prompt is a hash of (seed, prompt tokens, k): the same record gets the same answer whatever
 stands beside it in the input or the batch. For a string prompt the answer is the text that follows it exactly (its
-leading space included), found by decoding prompt and answer together, because decoders treat the first piece of a
-text differently.
+leading space included), found by decoding it after another text, because decoders treat the first piece of a text
+differently.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from seatools.engine.generate import Generated, PromptError, SamplingOptions, generate
+from seatools.engine.generate import Decode, Generated, PromptError, SamplingOptions, generate
+from seatools.sample.prompts import prompt_of
 from seatools.streams.errors import SeaError
 from seatools.streams.records import BadRecord, Record, Rejects
 from seatools.text.documents import Documents
+from seatools.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,9 +46,11 @@ def tokenize_prompts(
     found = []
     for record in records:
         try:
-            ids = [int(i) for i in documents.prompt_ids(_with_system(record.value, system))]
+            prompt = _with_system(prompt_of(record.value), system)
+            ids = [int(i) for i in documents.prompt_ids({"prompt": prompt})]
             if len(ids) > room:
-                raise BadRecord("prompt too long", f"the prompt has {len(ids)} tokens, the model has room for {room}")
+                what = f"the prompt has {len(ids)} tokens, the model has room for {room}"
+                raise BadRecord("prompt too long", what, fix="lower --max-new-tokens, or --on-error skip")
         except SeaError as error:
             bad = error if isinstance(error, BadRecord) else BadRecord("bad prompt", error.what, fix=error.fix)
             bad.where = bad.where or record.where
@@ -56,16 +60,12 @@ def tokenize_prompts(
     return found
 
 
-def _with_system(value: dict[str, Any], system: str | None) -> dict[str, Any]:
+def _with_system(prompt: str | list[dict[str, Any]], system: str | None) -> str | list[dict[str, Any]]:
+    """The prompt with a system turn where none is; a string becomes the user's turn after it."""
     if system is None:
-        return value
-    prompt = value.get("prompt", value.get("messages"))
-    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt or [])
-    if turns and turns[0].get("role") == "system":
-        return value
-    if value.get("messages") and turns and turns[-1].get("role") == "assistant":
-        turns = turns[:-1]
-    return {"prompt": [{"role": "system", "content": system}, *turns]}
+        return prompt
+    turns = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    return turns if turns[0]["role"] == "system" else [{"role": "system", "content": system}, *turns]
 
 
 def answer(
@@ -77,10 +77,15 @@ def answer(
     num: int,
     seed: int,
     batch_tokens: int,
+    continues: bool = True,
     advance: Callable[[int], Any] | None = None,
 ) -> list[Answered]:
-    """`num` answers to each prompt, in order."""
-    decode = documents.tokenizer.decode
+    """`num` answers to each prompt, in order.
+
+    Answers to a string are what follows it exactly; answers in a chat (to messages; to all with `continues=False`)
+    stand alone, without white space around them.
+    """
+    decode = continuation_decoder(documents.tokenizer)
     rows = [ids for _, ids in prompts for _ in range(num)]
     seeds = [answer_seed(seed, ids, number) for _, ids in prompts for number in range(num)]
     try:
@@ -89,22 +94,35 @@ def answer(
         record = prompts[error.row // num][0]
         raise BadRecord("bad prompt", error.what, where=record.where, fix=error.fix) from error
     answered = []
-    for place, (record, ids) in enumerate(prompts):
+    for place, (record, _) in enumerate(prompts):
         own = made[place * num : (place + 1) * num]
-        continues = isinstance(record.value.get("prompt"), str) and "messages" not in record.value
-        texts = [_text(decode, ids, item, continues) for item in own]
+        texts = [_text(decode, item) for item in own]
+        if not (continues and isinstance(prompt_of(record.value), str)):
+            texts = [text.strip() for text in texts]
         answered.append(Answered(record, texts, [item.finish for item in own]))
     return answered
 
 
-def _text(decode: Callable[[list[int]], str], prompt: list[int], made: Generated, continues: bool) -> str:
-    alone = decode(made.ids)
-    text = alone
-    if continues:
-        before, whole = decode(prompt), decode(prompt + made.ids)
-        text = whole[len(before) :] if whole.startswith(before) else alone
-    if made.text is not None and made.text.startswith(alone):
-        text += made.text[len(alone) :]  # what a stop string left of the token it began in
-    if made.finish == "length":
-        text = text.rstrip("\ufffd")  # cut off by length, perhaps inside a character
-    return text if continues else text.strip()
+def continuation_decoder(tokenizer: Tokenizer) -> Decode:
+    """Decodes what follows another text: SentencePiece takes one space off the beginning of a text of its own."""
+    anchor = tokenizer.encode("a")
+    before = tokenizer.decode(anchor)
+
+    def decode(ids: list[int]) -> str:
+        whole = tokenizer.decode(anchor + ids)
+        return whole[len(before) :] if whole.startswith(before) else tokenizer.decode(ids)
+
+    return decode
+
+
+def _text(decode: Decode, made: Generated) -> str:
+    """The answer's text, without the character that its length may have cut it in.
+
+    Byte fallback of a tokenizer.json decodes a run of bytes whole or not at all, each byte as U+FFFD; without the
+    torn character's bytes (three at most) the others are read again.
+    """
+    text = decode(made.ids) if made.text is None else made.text
+    if made.finish != "length" or not text.endswith("\ufffd"):
+        return text
+    shorter = (decode(made.ids[: len(made.ids) - cut]).rstrip("\ufffd") for cut in range(min(4, len(made.ids))))
+    return max(shorter, key=len)

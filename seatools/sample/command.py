@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -78,9 +78,9 @@ def sample(
     """
     from seatools.engine.generate import SamplingOptions
     from seatools.sample.answers import answer, tokenize_prompts
-    from seatools.sample.prompts import read_prompts, stop_ids
+    from seatools.sample.prompts import prompt_of, read_prompts, stop_ids
     from seatools.streams.digests import folder_digest
-    from seatools.streams.inputs import expand
+    from seatools.streams.inputs import expand, shown
     from seatools.streams.manifest import Manifest
     from seatools.streams.outputs import check_output, open_output
     from seatools.streams.progress import Progress
@@ -104,9 +104,12 @@ def sample(
     )  # fmt: skip
     if system is not None and documents.template is None:
         raise UsageError("--system needs a chat template", fix="--chat-template FILE")
-    manifest = Manifest(command="sample", options=options, seed=seed)
+    chosen = {"num": num, "sampling": options, "system": system, "chat_template": chat_template, "pattern": pattern}
+    manifest = Manifest(command="sample", options=chosen, seed=seed)
     with rejects_policy(on_error.value, quarantine, output, messages, force=force) as rejects, spooled(paths) as spool:
         records = read_prompts(spool[0], rejects=rejects, limit=limit)
+        if not records:
+            raise SeaError("no prompt to answer", where=", ".join(map(shown, paths[:3])))
 
         from seatools.engine.device import pick_device, pick_dtype
         from seatools.engine.load import check_vocabulary, load_model
@@ -116,15 +119,19 @@ def sample(
         check_vocabulary(loaded, tokenizer.vocab_size, str(model))
         positions = getattr(loaded.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
         if positions <= max_new_tokens:
-            raise UsageError(f"--max-new-tokens {max_new_tokens} leaves no room in the model's {positions} positions")
+            raise UsageError(
+                f"--max-new-tokens {max_new_tokens} leaves no room in the model's {positions} positions",
+                fix="a lower --max-new-tokens",
+            )
         asked = tokenize_prompts(records, documents, room=positions - max_new_tokens, system=system, rejects=rejects)
         if not asked:
-            raise SeaError("no prompt to answer", where=", ".join(paths[:3]))
+            raise SeaError("no prompt to answer", where=", ".join(map(shown, paths[:3])))
         digest = folder_digest(model)
-        settings = {
+        settings: dict[str, Any] = {
             "model": digest[:16], "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p,
             "max_new_tokens": max_new_tokens, "seed": seed,
         }  # fmt: skip
+        settings |= ({"stop": stop} if stop else {}) | ({"system": system} if system is not None else {})
         with (
             open_output(output, force=force, inputs=paths) as stream,
             Progress("sampling", len(asked) * num, "answers", quiet) as progress,
@@ -133,9 +140,11 @@ def sample(
                 part = asked[first : first + _CHUNK]
                 for item in answer(
                     loaded, part, documents, options, num=num, seed=seed, batch_tokens=batch_tokens,
-                    advance=progress.advance,
+                    continues=system is None, advance=progress.advance,
                 ):  # fmt: skip
-                    new = {"responses": item.responses, "sampling": settings | {"finish": item.finish}}
+                    value = item.record.value  # of a chat record without `prompt`, which `judge` and `dpo` read
+                    new: dict[str, Any] = {} if "prompt" in value else {"prompt": prompt_of(value)}
+                    new |= {"responses": item.responses, "sampling": settings | {"finish": item.finish}}
                     stream.write(with_keys(item.record.raw, new) + b"\n")
         manifest.rejects = rejects.counts
         manifest.counts = {"prompts": len(asked), "responses": len(asked) * num}

@@ -8,40 +8,68 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from seatools.streams.records import Record, RecordReader, Rejects, check_messages, check_prompt, dump
+from seatools.streams.errors import SeaError
+from seatools.streams.inputs import bare_suffix
+from seatools.streams.records import (
+    BadRecord,
+    Record,
+    RecordReader,
+    Rejects,
+    check_messages,
+    check_prompt,
+    check_text,
+    dump,
+)
 from seatools.text.tokenizer import Tokenizer
 
 
 def read_prompts(paths: Sequence[str], *, rejects: Rejects, limit: int | None) -> list[Record]:
     """All prompt records: `prompt`, or a chat record whose last answer is left out, or lines of a .txt file."""
-    reader = RecordReader(list(paths), check=_check, rejects=rejects, limit=limit)
-    return [_as_prompt(record) for record in reader]
+    records: list[Record] = []
+    for path in paths:
+        plain = bare_suffix(path) == ".txt"
+        left = None if limit is None else limit - len(records)
+        reader = RecordReader([path], check=check_text if plain else _check, rejects=rejects, limit=left)
+        records += [_as_prompt(record) if plain else record for record in reader]
+    return records
+
+
+def prompt_of(value: dict[str, Any]) -> str | list[dict[str, Any]]:
+    """What is asked: `prompt`, else the messages of a chat record without its last answer."""
+    if "prompt" in value:
+        return value["prompt"]
+    messages = value["messages"]
+    return messages[:-1] if messages[-1]["role"] == "assistant" else messages
 
 
 def _check(value: dict[str, Any]) -> None:
-    if "messages" in value:
-        check_messages(value["messages"])
-    elif list(value) != ["text"]:
+    if "prompt" in value:
         check_prompt(value)
+    elif "messages" in value:
+        check_messages(value["messages"])
+        if not prompt_of(value):
+            raise BadRecord("empty prompt", "nothing stands before the assistant's turn")
+    else:
+        fix = 'rename it: jq -c ".prompt = .text"' if "text" in value else None
+        raise BadRecord("no prompt", 'neither "prompt" nor "messages" is there', fix=fix)
 
 
 def _as_prompt(record: Record) -> Record:
     """A line of plain text becomes a record {"prompt": line}."""
-    if list(record.value) != ["text"]:
-        return record
     value = {"prompt": record.value["text"]}
     return dataclasses.replace(record, raw=dump(value), value=value)
 
 
 def stop_ids(tokenizer: Tokenizer, model_path: Path) -> frozenset[int]:
-    """EOS, BOS (a model trained on packed stories ends one by beginning the next), and what generation_config.json
-    names as `eos_token_id`."""
-    ids = {tokenizer.eos_id, tokenizer.bos_id} - {None}
-    file = model_path / "generation_config.json"
-    if file.is_file():
+    """EOS, BOS (a model trained on packed stories ends one by beginning the next), and what config.json and
+    generation_config.json name as `eos_token_id`."""
+    ids = {id_ for id_ in (tokenizer.eos_id, tokenizer.bos_id) if id_ is not None}
+    for file in (model_path / "config.json", model_path / "generation_config.json"):
+        if not file.is_file():
+            continue
         try:
-            named = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
-        except (ValueError, AttributeError):
-            named = None  # a broken generation_config.json only loses extra stop ids; loading reports the rest
-        ids |= set(named) if isinstance(named, list) else {named} if isinstance(named, int) else set()
-    return frozenset(int(i) for i in ids if i is not None)
+            named = json.loads(file.read_bytes()).get("eos_token_id")
+        except (ValueError, AttributeError) as error:
+            raise SeaError("is not a JSON object", where=str(file)) from error
+        ids |= {id_ for id_ in (named if isinstance(named, list) else [named]) if isinstance(id_, int)}
+    return frozenset(ids)

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 # What defines a model or tokenizer folder; notes, logs and checkpoints inside it do not.
-MODEL_FILES = ("config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer.model", "tokenizer.json")
+MODEL_FILES = (
+    "config.json", "*.safetensors", "*.safetensors.index.json",
+    "*.model", "tokenizer.json", "vocab.json", "merges.txt", "*.tiktoken",
+)  # fmt: skip
 
 
 def sha256_file(path: str | Path) -> str:

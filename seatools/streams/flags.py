@@ -1,8 +1,8 @@
 """The flags that mean the same in every command, and how a command line is run.
 
 Each flag is defined here once; `command.py` files use these annotated types. Typer is set up for pipes: no rich
-markup in help, no pretty exceptions, no completion installer. `--config FILE.toml` gives defaults: its table named
-after the command, or its top level; what is typed wins.
+markup in help, no pretty exceptions, no completion installer. `--config FILE.toml` gives defaults: its top level,
+and above that its table named after the command; what is typed wins.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from seatools.streams.errors import SeaError, UsageError
+from seatools.streams.errors import UsageError
 
 
 class ErrorPolicy(StrEnum):
@@ -31,7 +31,7 @@ _COMMON = "Common options"
 Output = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="where to write; - or none: stdout")]
 OutputPath = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="the folder or file to write")]
 Force = Annotated[bool, typer.Option("--force", help="replace an existing output")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="seed of everything random")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1, help="seed of everything random")]
 Device = Annotated[str, typer.Option("--device", metavar="auto|cpu|cuda[:i]", help="where the model runs")]
 DType = Annotated[str, typer.Option("--dtype", metavar="auto|fp32|bf16|fp16", help="auto: fp32 on CPU, bf16 on CUDA")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="threads; 0: all cores. Never changes the result")]
@@ -68,39 +68,34 @@ def run_app(app: typer.Typer, name: str, argv: list[str]) -> int:
     command: Any = typer.main.get_command(app)
     command.name = name
     defaults = _config_defaults(name, argv, command)
-    from_typer: Any = _typer_exceptions()
     try:
-        result = command.main(
-            args=list(argv), prog_name=f"sea {name}", standalone_mode=False, default_map=defaults or None
-        )
-    except from_typer.exit as error:
+        # Not `command.main`: it turns a closed pipe into exit code 1 and an EOFError into an interrupt.
+        with command.make_context(f"sea {name}", list(argv), default_map=defaults) as context:
+            result = command.invoke(context)
+    except typer.Exit as error:
         return int(error.exit_code)
-    except from_typer.abort:
+    except typer.Abort:
         raise KeyboardInterrupt from None
-    except from_typer.usage as error:
+    except _CLICK_EXCEPTION as error:
         message = error.format_message().rstrip(".")
         raise UsageError(message[:1].lower() + message[1:], fix=f"sea {name} --help") from None
     return int(result) if isinstance(result, int) else 0
 
 
-class _typer_exceptions:
-    """Exit, Abort and UsageError of whichever click this typer carries (0.26 vendored its own)."""
-
-    def __init__(self) -> None:
-        base = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
-        self.usage = base
-        self.exit, self.abort = typer.Exit, typer.Abort
+# Of whichever click this typer carries (0.26 vendored its own).
+_CLICK_EXCEPTION: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 def _config_path(argv: list[str]) -> str | None:
+    path = None
     for position, word in enumerate(argv):
         if word == "--":
-            return None
+            break
         if word == "--config" and position + 1 < len(argv):
-            return argv[position + 1]
-        if word.startswith("--config="):
-            return word.partition("=")[2]
-    return None
+            path = argv[position + 1]
+        elif word.startswith("--config="):
+            path = word.partition("=")[2]
+    return path
 
 
 def _config_defaults(name: str, argv: list[str], command: Any) -> dict[str, Any]:
@@ -111,23 +106,27 @@ def _config_defaults(name: str, argv: list[str], command: Any) -> dict[str, Any]
     try:
         table: dict[str, Any] = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise SeaError(f"{path}: {error.strerror}") from error
+        raise UsageError(f"{path}: {error.strerror}", fix="--config names a TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SeaError(f"{path}: not TOML: {error}") from error
-    if isinstance(table.get(name), dict):
-        table = table[name]
-    else:
-        table = {key: value for key, value in table.items() if not isinstance(value, dict)}
-    known = {option.lstrip("-"): item.name for item in command.params for option in getattr(item, "opts", [])}
+        raise UsageError(f"{path}: not TOML: {error}", fix="--config names a TOML file") from error
+    own = table.pop(name, {})
+    if not isinstance(own, dict):
+        raise UsageError(f'{path}: "{name}" is not a table', fix=f"[{name}]")
+    table = {key: value for key, value in table.items() if not isinstance(value, dict)} | own
+    known = {option.lstrip("-"): item for item in command.params for option in item.opts}
     defaults: dict[str, Any] = {}
     for key, value in table.items():
-        if key not in known and key.replace("_", "-") not in known:
+        option = known.get(key) or known.get(key.replace("_", "-"))
+        if option is None:
             import difflib
 
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean {close[0]}?" if close else f"sea {name} --help lists the options"
             raise UsageError(f'{path}: no option "{key}" in `sea {name}`', fix=hint)
-        defaults[known.get(key) or known[key.replace("_", "-")]] = value
+        takes_many = option.multiple or option.nargs != 1
+        if isinstance(value, dict) or (isinstance(value, list) and not takes_many):
+            raise UsageError(f'{path}: "{key}" takes one value')
+        defaults[option.name] = [value] if takes_many and not isinstance(value, list) else value
     return defaults
 
 

@@ -43,7 +43,7 @@ class Manifest:
 
     def add_input(self, path: str | Path, digest: str | None = None, **more: Any) -> None:
         """Record one input: a file, a model or tokenizer folder, or stdin with a digest already known."""
-        row: dict[str, Any] = {"path": str(path)}
+        row: dict[str, Any] = {"path": _plain(path)}
         if str(path) == "-":
             row["sha256"] = digest
         elif os.path.isdir(path):
@@ -63,7 +63,7 @@ class Manifest:
             "schema": SCHEMA,
             "tool": f"sea {__version__}",
             "command": self.command,
-            "argv": sys.argv[1:],
+            "argv": _plain(sys.argv[1:]),
             "options": _plain(self.options),
             "seed": self.seed,
             "inputs": self.inputs,
@@ -87,12 +87,12 @@ class Manifest:
         if path.is_dir():
             files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
             listed = [
-                {"path": file.name, "bytes": file.stat().st_size, "sha256": sha256_file(file)}
+                {"path": _plain(file.name), "bytes": file.stat().st_size, "sha256": sha256_file(file)}
                 for file in files
                 if file.name != "metrics.jsonl"  # grows with the clock in it
             ]
-            return {"path": str(path), "files": listed}
-        return {"path": str(path), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+            return {"path": _plain(path), "files": listed}
+        return {"path": _plain(path), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
 
 def _clock(seconds: float) -> str:
@@ -100,7 +100,7 @@ def _clock(seconds: float) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Options as JSON: dataclasses by field, paths as text."""
+    """Options as JSON: dataclasses by field, paths as text (bytes of a name that are not UTF-8 escaped)."""
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
@@ -108,4 +108,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         items = [_plain(item) for item in value]
         return sorted(items, key=str) if isinstance(value, set | frozenset) else items
-    return value if isinstance(value, str | int | float | bool | None) else str(value)
+    if isinstance(value, int | float | None):
+        return value
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")

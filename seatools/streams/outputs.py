@@ -8,15 +8,16 @@ is refused always, and binary data is never sent to a terminal. gzip output carr
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from seatools.streams.errors import SeaError, UsageError
+from seatools.streams.errors import UsageError
 from seatools.streams.inputs import same_file
 
 
@@ -53,30 +54,34 @@ def open_output(
     """A stream of bytes to `path` (None or "-": stdout). Compressed by extension (.gz, .zst)."""
     check_output(path, force=force, inputs=inputs)
     if path is None or str(path) == "-":
-        if binary and sys.stdout.isatty():
-            raise UsageError("binary data to a terminal", fix="-o FILE, or pipe it on")
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        if binary:
+            _refuse_terminal(sys.stdout)
+        sys.stdout.flush()
+        with _standard_output() as stream:
+            yield stream
         return
     target = Path(path)
     if _special(target):
-        with open(target, "wb") as stream:
-            yield stream
+        with open(target, "wb") as raw:
+            if binary:
+                _refuse_terminal(raw)
+            with _compressor(raw, target.name) as stream:
+                yield stream
         return
     if target.is_dir():
         raise UsageError(f"{target} is a folder", fix="name a file")
-    target = Path(os.path.realpath(target))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    final = Path(os.path.realpath(target))  # a link stays a link
+    temporary = _sibling(final, "tmp")
     try:
-        with open(temporary, "wb") as raw:
+        with open(temporary, "xb") as raw:
             with _compressor(raw, target.name) as stream:
                 yield stream
             raw.flush()
             os.fsync(raw.fileno())
-        os.replace(temporary, target)
-        sync_folder(target.parent)
+        os.replace(temporary, final)
+        sync_folder(final.parent)
     except OSError as error:
-        if error.filename == str(temporary):
+        if error.filename == str(temporary) or (error.filename is None and error.errno in _DISK_FULL):
             error.filename = str(path)
         raise
     finally:
@@ -84,7 +89,33 @@ def open_output(
 
 
 @contextlib.contextmanager
+def _standard_output() -> Iterator[IO[bytes]]:
+    """Standard output with a buffer of its own, since PYTHONUNBUFFERED makes Python's one write of a call each."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except OSError:  # a stand-in for stdout that is no file
+        yield sys.stdout.buffer
+        return
+    with open(descriptor, "wb", buffering=1 << 16, closefd=False) as stream:
+        yield stream
+
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def _sibling(path: Path, ending: str) -> Path:
+    """A hidden name beside `path`, random, since process ids repeat in containers that share a folder."""
+    return path.with_name(f".{path.name}.{os.urandom(4).hex()}.{ending}")
+
+
+def _refuse_terminal(stream: IO[Any]) -> None:
+    if stream.isatty():
+        raise UsageError("binary data to a terminal", fix="-o FILE, or pipe it on")
+
+
+@contextlib.contextmanager
 def _compressor(raw: IO[bytes], name: str) -> Iterator[IO[bytes]]:
+    name = name.lower()
     if name.endswith(".gz"):
         import gzip
 
@@ -93,7 +124,7 @@ def _compressor(raw: IO[bytes], name: str) -> Iterator[IO[bytes]]:
     elif name.endswith(".zst"):
         import zstandard
 
-        with zstandard.ZstdCompressor(level=3).stream_writer(raw, closefd=False) as stream:
+        with zstandard.ZstdCompressor(level=3, write_checksum=True).stream_writer(raw, closefd=False) as stream:
             yield stream
     else:
         yield raw
@@ -102,36 +133,43 @@ def _compressor(raw: IO[bytes], name: str) -> Iterator[IO[bytes]]:
 @contextlib.contextmanager
 def output_folder(path: str | Path, *, force: bool = False, inputs: Iterable[str | Path] = ()) -> Iterator[Path]:
     """A temporary sibling folder that becomes `path` on success; an old `path` goes only then."""
+    if str(path) == "-":
+        raise UsageError("a folder cannot go to stdout", fix="-o FOLDER")
+    inputs = list(inputs)
     check_output(path, force=force, inputs=inputs)
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_dir():
         raise UsageError(f"{path} is a file", fix="name a folder")
-    if target.exists() and any(not os.path.isdir(source) and _inside(source, target) for source in inputs):
-        raise UsageError(f"an input lies inside {path}", fix="write to another folder")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    retired = target.with_name(f".{target.name}.{os.getpid()}.old")
-    temporary.mkdir()
+    _refuse_inputs_inside(Path(path), inputs)
+    temporary, retired = _sibling(target, "tmp"), _sibling(target, "old")
     try:
+        temporary.mkdir()
         yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                sync_file(file)
+        for entry in (*temporary.rglob("*"), temporary):
+            if entry.is_dir():
+                sync_folder(entry)
+            elif entry.is_file():
+                sync_file(entry)
         if target.exists():
             os.replace(target, retired)
-        try:
-            os.replace(temporary, target)
-        except OSError:
-            if retired.exists():
-                os.replace(retired, target)
-            raise
+        os.replace(temporary, target)
         sync_folder(target.parent)
+    except OSError as error:
+        if error.filename == str(temporary):
+            error.filename = str(path)
+        raise
     finally:
+        if retired.exists() and not target.exists():  # stopped between the two renames
+            os.replace(retired, target)
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
 
 
-def _inside(path: str | Path, folder: Path) -> bool:
-    return str(path) != "-" and Path(os.path.realpath(path)).is_relative_to(folder)
+def _refuse_inputs_inside(folder: Path, inputs: Iterable[str | Path]) -> None:
+    """An input under a folder that is about to be replaced would be lost."""
+    for source in inputs:
+        if str(source) != "-" and Path(os.path.realpath(source)).is_relative_to(os.path.realpath(folder)):
+            raise UsageError(f"input {source} lies inside {folder}", fix="write to another folder")
 
 
 def sync_file(path: Path) -> None:
@@ -155,8 +193,9 @@ def write_atomic(path: Path, data: bytes) -> None:
         stream.write(data)
 
 
-def require_empty_or_force(path: Path, force: bool) -> None:
-    """For a run folder that is filled over time (`train`, `dpo`): refuse one that holds something."""
+def require_empty_or_force(path: Path, force: bool, inputs: Iterable[str | Path] = ()) -> None:
+    """For a run folder that is filled over time (`train`, `dpo`): refuse one that holds something, or an input."""
+    _refuse_inputs_inside(path, inputs)
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path} is a file", fix="name a folder")
     if path.is_dir() and any(path.iterdir()):
@@ -166,7 +205,7 @@ def require_empty_or_force(path: Path, force: bool) -> None:
     try:
         path.mkdir(parents=False, exist_ok=True)
     except FileNotFoundError as error:
-        raise SeaError(f"{path.parent}: no such folder", fix=f"mkdir -p {path.parent}") from error
+        raise UsageError(f"{path.parent}: no such folder", fix=f"mkdir -p {path.parent}") from error
 
 
 def _clear_run(path: Path) -> None:

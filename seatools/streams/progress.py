@@ -55,7 +55,7 @@ class Progress:
     def _line(self, now: float, note: str) -> str:
         rate = self.done / max(now - self._start, 1e-9)
         of = f"/{human_count(self.total)}" if self.total else ""
-        left = f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate else ""
+        left = f", {max(self.total - self.done, 0) / rate:.0f} s left" if self.total and rate else ""
         return f"{self.label}: {human_count(self.done)}{of} {self.unit}, {human_count(rate)}/s{left} {note}".rstrip()
 
     def _open(self) -> None:

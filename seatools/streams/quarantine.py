@@ -33,7 +33,8 @@ def rejects_policy(
             if to_stdout:
                 raise UsageError("--on-error quarantine needs a file", fix="--quarantine FILE")
             quarantine_path = f"{str(output).rstrip('/')}.quarantine.jsonl"
-        if quarantine_path == "-" if to_stdout else same_file(quarantine_path, str(output)):
+        is_output = quarantine_path == "-" if to_stdout else same_file(quarantine_path, str(output))
+        if is_output:
             raise UsageError("the quarantine file is the output", fix="--quarantine ANOTHER")
         with open_output(quarantine_path, force=force) as stream:
             rejects = Rejects("quarantine", stream, quarantine_path)

@@ -33,6 +33,8 @@ from seatools.streams.inputs import (
 MAX_LINE_BYTES = 64 << 20
 _KEPT_OF_LONG_LINE = 64 << 10
 _BOM = b"\xef\xbb\xbf"
+_SPACE = re.compile(r"[ \t\r\n]*")
+_DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ def check_training(value: dict[str, Any]) -> None:
 
 
 def check_prompt(value: dict[str, Any]) -> None:
-    """A prompt record: `prompt`, a string or messages; a chat record serves by its turns before the last answer."""
+    """A prompt record: `prompt`, a string or messages, not empty."""
     _turn(value, "prompt")
     if not value["prompt"]:
         raise BadRecord("empty prompt", 'field "prompt" is empty')
@@ -296,20 +298,15 @@ def dump(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def with_keys(raw: bytes, new: dict[str, Any]) -> bytes:
-    """The JSON object `raw` with the keys of `new` added at its end; every other key byte for byte as it came."""
+def with_keys(raw: bytes, new: dict[str, Any], *, drop: Sequence[str] = ()) -> bytes:
+    """The JSON object `raw` with the keys of `new` at its end and those in `drop` gone; all others byte for byte."""
     kept = raw.strip()
-    old = orjson.loads(kept)
-    if set(old) & set(new):
-        kept = _without(kept, set(new))
+    unwanted = (set(new) | set(drop)) & set(orjson.loads(kept))
+    if unwanted:
+        kept = _without(kept, unwanted)
     body = kept[1:-1].strip()
     added = dump(new)[1:-1]
     return b"{" + b",".join(part for part in (body, added) if part) + b"}"
-
-
-_SPACE = re.compile(r"[ \t\r\n]*")
-# Numbers stay text: Python refuses integers of more than 4,300 digits.
-_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
 
 
 def _without(raw: bytes, keys: set[str]) -> bytes:

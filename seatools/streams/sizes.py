@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 
 from seatools.streams.errors import UsageError
 
@@ -14,8 +15,9 @@ def _parse(text: str, units: dict[str, int], example: str) -> int:
     match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
     if match is None or match[2].upper() not in units:
         raise UsageError(f'"{text}" is not a size', fix=f"write it as {example}")
-    number = match[1].replace("_", "")
-    value = float(number) * units[match[2].upper()] if "." in number else int(number) * units[match[2].upper()]
+    value = Decimal(match[1].replace("_", "")) * units[match[2].upper()]
+    if value != int(value):
+        raise UsageError(f'"{text}" is not a whole number', fix=f"write it as {example}")
     return int(value)
 
 
@@ -31,7 +33,9 @@ def parse_bytes(text: str) -> int:
 
 def human_count(value: float) -> str:
     """A count for people: 1234567 -> "1.23M"."""
-    for limit, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**4, "k")):
-        if abs(value) >= limit:
-            return f"{value / (limit if unit != 'k' else 1000):.3g}{unit}"
-    return f"{value:.0f}"
+    if abs(value) < 10_000:
+        return f"{value:.0f}" if abs(value) >= 10 else f"{value:.2g}"
+    for size, unit in ((10**3, "k"), (10**6, "M"), (10**9, "B")):
+        if abs(value) < 999.5 * size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value / 10**12:.3g}T"

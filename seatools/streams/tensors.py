@@ -38,10 +38,13 @@ def read_header(path: str | Path) -> tuple[dict[str, dict[str, Any]], dict[str, 
     if not isinstance(header, dict):
         raise SeaError(f"{path}: not a safetensors file: its header is not an object")
     metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise SeaError(f"{path}: the metadata in its header is not text by name")
     end = 0
     for name, entry in header.items():
         try:
             end = max(end, entry["data_offsets"][1])
+            len(entry["shape"]), entry["dtype"]
         except (KeyError, TypeError, IndexError) as error:
             raise SeaError(f'{path}: tensor "{name}" has no valid entry in the header') from error
     if size != 8 + length + end:
@@ -53,17 +56,25 @@ def read_header(path: str | Path) -> tuple[dict[str, dict[str, Any]], dict[str, 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Every tensor of a file as numpy (no bf16: read those with torch), and its metadata."""
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    _, metadata, _ = read_header(path)
-    return load_file(str(path)), metadata
+    header, metadata, _ = read_header(path)
+    for name, entry in header.items():
+        if entry["dtype"] not in _DTYPES.values():
+            raise SeaError(f'{path}: tensor "{name}" is {entry["dtype"]}, which numpy does not have')
+    try:
+        return load_file(str(path)), metadata
+    except SafetensorError as error:
+        raise SeaError(f"{path}: not a valid safetensors file: {error}") from error
 
 
 def save_tensors(target: str | Path | IO[bytes], tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    """Write tensors in order of name with sorted metadata, so that the same content gives the same bytes.
+    """Write tensors and metadata in a fixed order, so that the same content gives the same bytes.
 
     The header is ours because the safetensors package (0.8) writes metadata in the order of a hash map, which
-    differs from run to run.
+    differs from run to run. Tensors go by width of their dtype, widest first, then by name: torch refuses to read
+    one that does not start at a multiple of its width.
     """
     if isinstance(target, str | Path):
         from seatools.streams.outputs import open_output
@@ -75,8 +86,8 @@ def save_tensors(target: str | Path | IO[bytes], tensors: dict[str, np.ndarray],
 
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     arrays, offset = [], 0
-    for name in sorted(tensors):
-        array = np.ascontiguousarray(tensors[name])
+    for name in sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name)):
+        array = np.asarray(tensors[name], order="C")
         array = array.astype(array.dtype.newbyteorder("<"), copy=False)
         span = [offset, offset + array.nbytes]
         header[name] = {"dtype": _DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": span}
@@ -87,4 +98,4 @@ def save_tensors(target: str | Path | IO[bytes], tensors: dict[str, np.ndarray],
     target.write(len(text).to_bytes(8, "little"))
     target.write(text)
     for array in arrays:
-        target.write(array.data.cast("B") if array.size else b"")
+        target.write(array.reshape(-1).view(np.uint8).data)

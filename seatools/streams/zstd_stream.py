@@ -11,7 +11,6 @@ import io
 import re
 from typing import IO, Any
 
-
 # An ordinary frame, or a skippable one (pzstd and seekable files begin with those).
 MAGIC = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")
 _FEED = 1 << 10

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from seatools.streams.errors import UsageError
+from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.flags import (
     Config,
     Debug,
@@ -104,7 +104,7 @@ def train(
         seq_len=seq_len, batch_size=batch_size, micro_batch=micro_batch, epochs=epochs, max_steps=max_steps, lr=lr,
         schedule=schedule, warmup=warmup, weight_decay=weight_decay, clip=clip, save_every=save_every, keep=keep,
         seed=seed, from_config=from_config, neurons_path=None if neurons is None else str(neurons),
-        neuron_langs=tuple(lang.strip() for lang in neuron_langs.split(",")) if neuron_langs else (),
+        neuron_langs=tuple(filter(None, (lang.strip() for lang in (neuron_langs or "").split(",")))),
         gradient_checkpointing=gradient_checkpointing, device=device, dtype=dtype,
     )  # fmt: skip
     if resume and force:
@@ -124,79 +124,101 @@ def _run(
     pattern: str | None, chat_template: Path | None, messages: Messages,
 ) -> None:  # fmt: skip
     import dataclasses
+    import json
 
+    from seatools.engine.run_folder import RunFolder
+    from seatools.streams.digests import folder_digest, sha256_file
     from seatools.streams.manifest import Manifest
-    from seatools.streams.outputs import require_empty_or_force
     from seatools.streams.quarantine import rejects_policy
     from seatools.text.chat import load_chat_template
     from seatools.text.documents import Documents
     from seatools.text.packed import read_packed
     from seatools.text.tokenizer import load_tokenizer
-    from seatools.train.data import SPOOL, packed_path, parse_sources, spool_packed
+    from seatools.train.data import SPOOL, check_spool, made_from, packed_path, parse_sources, spool_packed
 
     tokenizer = load_tokenizer(tokenizer_path, pattern=pattern)
     for note in tokenizer.notes:
         messages.warn(note)
     template = load_chat_template(chat_template or tokenizer_path, tokenizer_path=tokenizer_path)
-    spool = out / SPOOL
-    sources = [] if resume and spool.exists() else parse_sources(data)
-    given = packed_path(sources, out)
-    files = [Path(path).resolve() for source in sources for path in source.paths if path != "-"]
-    if any(file.is_relative_to(out.resolve()) for file in files):
-        raise UsageError(f"an input lies inside {out}", fix="write to another folder")
-    if out.resolve() == model_path.resolve():
-        raise UsageError(f"{out} is both input and output", fix="write to another folder")
-    manifest = Manifest(command="train", options=options, seed=options.seed)
+    sources = parse_sources(data, outside=out.resolve() if resume else None)
+    given = packed_path(sources)
+    if given is not None and limit is not None:
+        raise UsageError("--limit counts records; a packed file has none", fix="leave --limit out, or use --max-steps")
+    others = [path for path in (options.neurons_path, chat_template) if path is not None]
+    files = [path for source in sources for path in source.paths]
+    run = RunFolder(
+        out, resume=resume, force=force, inputs=[model_path, tokenizer_path, *others, *files], begun_by=[SPOOL]
+    )
+    resumed_spool = resume and (out / SPOOL).exists()
     if dry_run:
         from seatools.train.plan import describe_run
 
-        messages.info(describe_run(model_path, sources, given, options))
+        messages.info(describe_run(model_path, sources, out / SPOOL if resumed_spool else given, options))
         return
-    if not resume:
-        require_empty_or_force(out, force)
-    else:
-        out.mkdir(exist_ok=True)
-    with rejects_policy(on_error, quarantine, out, messages, force=True) as rejects:
-        if given is not None or not sources:
-            packed = read_packed(given or spool)
-            packed.check_tokenizer(tokenizer.digest())
+    if not sources and not resumed_spool:
+        raise UsageError(f"{out} holds no data to resume with", fix="repeat the DATA of the first command")
+
+    manifest = Manifest(command="train", options=options, seed=options.seed)
+    with run as folder:
+        origin = made_from(
+            sources, seq_len=options.seq_len, seed=options.seed, limit=limit,
+            template=None if template is None else template.source,
+        )  # fmt: skip
+        if resumed_spool:
+            packed = read_packed(out / SPOOL)
+            check_spool(packed, origin)
+            manifest.inputs = json.loads(packed.metadata["inputs"])
+            manifest.rejects = json.loads(packed.metadata["rejects"])
+        elif given is not None:
+            packed = read_packed(given)
+            manifest.add_input(given, source=sources[0].name)
         else:
-            documents = Documents(tokenizer, template)
-            packed = spool_packed(
-                sources, documents, out, seq_len=options.seq_len, seed=options.seed, digest=tokenizer.digest(),
-                rejects=rejects, limit=limit, workers=workers, messages=messages,
-            )  # fmt: skip
-        manifest.rejects = rejects.counts
+            if tokenizer.eos_id is None:
+                messages.warn(f"{tokenizer.path} names no EOS token, so no document ends with one")
+            with rejects_policy(on_error, quarantine, out, messages, force=force) as rejects:
+                for source in sources:
+                    for path in source.paths:
+                        manifest.add_input(path, source=source.name)
+                packed = spool_packed(
+                    sources, Documents(tokenizer, template), folder.path / SPOOL, origin=origin,
+                    inputs=manifest.inputs, digest=tokenizer.digest(), rejects=rejects, limit=limit, workers=workers,
+                    messages=messages,
+                )  # fmt: skip
+            manifest.rejects = rejects.counts
+        packed.check_tokenizer(tokenizer.digest())
+        if packed.num_targets == 0:
+            raise SeaError("nothing to train: no token in it is a target", where=packed.path)
+        data_digest = sha256_file(packed.path)
 
-    from seatools.engine.export import export_folder
-    from seatools.streams.digests import sha256_file
-    from seatools.train.run import load_for_training
-    from seatools.train.run import train as run_training
+        from seatools.engine.export import export_folder
+        from seatools.train.run import load_for_training, trained_parts
+        from seatools.train.run import train as run_training
 
-    options = dataclasses.replace(options, seq_len=packed.row_length)
-    model = load_for_training(model_path, tokenizer, options)
-    data_digest = sha256_file(given or spool)
-    fingerprint = {
-        "data": data_digest, "seed": options.seed, "batch_size": options.batch_size, "lr": options.lr,
-        "schedule": options.schedule, "warmup": options.warmup, "weight_decay": options.weight_decay,
-        "clip": options.clip, "neurons": options.neurons_path, "neuron_langs": list(options.neuron_langs),
-        "dtype": str(model.dtype),
-    }  # fmt: skip
-    manifest.add_input(model_path)
-    for source in sources:
-        for path in source.paths:
-            manifest.add_input(path, None if path != "-" else data_digest, source=source.name)
-    if not sources:
-        manifest.add_input(spool, data_digest)
-    if options.neurons_path is not None:
-        manifest.add_input(options.neurons_path)
-    pad_id = tokenizer.pad_id if tokenizer.pad_id is not None else tokenizer.context_id
-    manifest.counts = run_training(
-        model, packed, options, out=out, pad_id=pad_id, fingerprint=fingerprint, resume=resume, messages=messages
-    )
-    manifest.counts["tokens"] = packed.num_tokens
-    export_folder(model, out, base=model_path, add_files=tokenizer.save, chat_template=chat_template)
-    manifest.write(out)
+        options = dataclasses.replace(options, seq_len=packed.row_length)
+        model = load_for_training(model_path, tokenizer, options)
+        parts = trained_parts(model, options, messages)
+        model_digest = folder_digest(model_path)
+        neurons_digest = None if options.neurons_path is None else sha256_file(options.neurons_path)
+        fingerprint = {
+            "model": model_digest, "from_config": options.from_config, "data": data_digest, "seed": options.seed,
+            "batch_size": options.batch_size, "lr": options.lr, "schedule": options.schedule,
+            "warmup": options.warmup, "weight_decay": options.weight_decay, "clip": str(options.clip),
+            "neurons": neurons_digest, "neuron_langs": list(options.neuron_langs), "dtype": str(model.dtype),
+        }  # fmt: skip
+        manifest.options = options
+        manifest.add_input(model_path, model_digest)
+        if tokenizer_path != model_path:
+            manifest.add_input(tokenizer_path)
+        for other in others:
+            manifest.add_input(other)
+        folder.start()
+        manifest.counts = run_training(
+            model, parts, packed, options, out=out, pad_id=tokenizer.pad_id or 0, fingerprint=fingerprint,
+            resume=resume, messages=messages,
+        )  # fmt: skip
+        manifest.counts["tokens"] = packed.num_tokens
+        export_folder(model, out, base=model_path, add_files=tokenizer.save, chat_template=chat_template)
+        manifest.write(out)
     messages.info(f"{out}: the model after {manifest.counts['steps']:,} steps; metrics in {out / 'metrics.jsonl'}")
 
 

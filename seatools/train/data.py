@@ -1,18 +1,23 @@
 """What `train` reads, as packed rows: a packed file as it is, or records packed into `OUT/packed.safetensors`.
 
 Records are spooled as packed data inside OUT, so that a run fed by a pipe resumes like any other and never tokenises
-twice. Memory: 5 bytes per token of the data while it is packed; afterwards rows are read from the file as needed.
+twice. The file's metadata tells what it was made from, so that --resume with other data or another --seq-len is
+refused. Memory: 5 bytes per token of the data while it is packed; afterwards rows are read from the file as needed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from seatools.streams.errors import SeaError, UsageError
-from seatools.streams.inputs import expand, parse_labelled
+from seatools.streams.inputs import expand, parse_labelled, shown
 from seatools.streams.messages import Messages
 from seatools.streams.outputs import open_output
 from seatools.streams.progress import Progress
@@ -36,13 +41,22 @@ class Source:
     paths: tuple[str, ...]
 
 
-def parse_sources(arguments: Sequence[str]) -> list[Source]:
-    """DATA arguments by label, files expanded; one packed file stands alone."""
+def parse_sources(arguments: Sequence[str], *, outside: Path | None = None) -> list[Source]:
+    """DATA arguments by label, files expanded; one packed file stands alone.
+
+    Files in the folder `outside` are left out: a resumed run's own, where DATA is a folder around OUT.
+    """
     grouped: dict[str, list[str]] = {}
     for argument in arguments:
         label, spec = parse_labelled(argument)
-        grouped.setdefault(label or "data", []).extend(expand(spec))
+        paths = expand(spec)
+        if outside is not None:
+            paths = [path for path in paths if path == "-" or not Path(path).resolve().is_relative_to(outside)]
+        grouped.setdefault(label or "data", []).extend(paths)
     sources = [Source(name, tuple(paths)) for name, paths in grouped.items()]
+    path, times = Counter(path for source in sources for path in source.paths).most_common(1)[0] if sources else ("", 0)
+    if times > 1:
+        raise UsageError(f"{shown(path)} is named twice", fix="name each input once")
     if any(path.endswith(".safetensors") for source in sources for path in source.paths) and (
         len(sources) > 1 or len(sources[0].paths) > 1
     ):
@@ -50,26 +64,59 @@ def parse_sources(arguments: Sequence[str]) -> list[Source]:
     return sources
 
 
-def packed_path(sources: Sequence[Source], out: Path) -> Path | None:
+def packed_path(sources: Sequence[Source]) -> Path | None:
     """The packed file that the arguments name, or None when records are to be packed."""
-    only = sources[0].paths[0] if sources else ""
+    only = sources[0].paths[0] if sources and sources[0].paths else ""
     return Path(only) if only.endswith(".safetensors") else None
+
+
+def made_from(
+    sources: Sequence[Source], *, seq_len: int, seed: int, limit: int | None, template: str | None
+) -> dict[str, Any]:
+    """What decides the rows of a spool besides the tokenizer, as JSON; files by name and size, `template` by digest."""
+    files = [(source.name, path) for source in sources for path in source.paths]
+    sizes = {path: "" if path == "-" else f" ({os.path.getsize(path)} bytes)" for _, path in files}
+    return {
+        "DATA": ", ".join(f"{name}={Path(path).name}{sizes[path]}" for name, path in files),
+        "--seq-len": seq_len,
+        "--seed": seed,
+        "--limit": limit,
+        "--chat-template": None if template is None else hashlib.sha256(template.encode()).hexdigest()[:16],
+    }
+
+
+def check_spool(packed: PackedData, now: Mapping[str, Any]) -> None:
+    """Refuse, by the name of what differs, a spool that was not made from what `now` (of `made_from`) says.
+
+    A resumed run need not name its DATA again.
+    """
+    if "made_from" not in packed.metadata:
+        raise UsageError(f"{packed.path} was not packed by a run of train", fix="name it as DATA, and another OUT")
+    for name, was in json.loads(packed.metadata["made_from"]).items():
+        if was != now[name] and (name != "DATA" or now[name]):
+            raise UsageError(
+                f"{packed.path} belongs to another run: {name} was {was}, now {now[name]}",
+                fix="repeat the options of the first run, or start afresh with --force",
+            )
 
 
 def spool_packed(
     sources: Sequence[Source],
     documents: Documents,
-    out: Path,
+    path: Path,
     *,
-    seq_len: int,
-    seed: int,
+    origin: Mapping[str, Any],
+    inputs: Sequence[Mapping[str, Any]],
     digest: str,
     rejects: Rejects,
     limit: int | None,
     workers: int,
     messages: Messages,
 ) -> PackedData:
-    """Tokenise and pack every record of `sources` into OUT/packed.safetensors."""
+    """Tokenise and pack every record of `sources` into `path`.
+
+    `origin` (of `made_from`), `inputs` (rows of the manifest) and the counts of rejects go into its metadata.
+    """
     docs: list[TokenizedDoc] = []
     source_ids: list[int] = []
     with Progress("tokenising", unit="docs", quiet=messages.quiet) as progress:
@@ -86,14 +133,17 @@ def spool_packed(
                     source_ids.append(number)
                 progress.advance(len(batch))
             if len(docs) == before:
-                raise SeaError(f"{', '.join(source.paths[:3])}: no record to train on")
-    rows = pack([len(doc.ids) for doc in docs], seq_len, seed=seed)
-    with open_output(out / SPOOL, force=True) as stream:
+                where = ", ".join(shown(path) for path in source.paths[:3])
+                fix = rejects.summary() if rejects.total else "is the file empty?"
+                raise SeaError("no record to train on", where=where, fix=fix)
+    rows = pack([len(doc.ids) for doc in docs], origin["--seq-len"], seed=origin["--seed"])
+    notes = {"made_from": dict(origin), "inputs": list(inputs), "rejects": dict(rejects.counts)}
+    with open_output(path, force=True) as stream:
         write_packed(
-            stream, rows, docs, source_ids, row_length=seq_len, tokenizer_digest=digest,
-            sources=[source.name for source in sources],
+            stream, rows, docs, source_ids, row_length=origin["--seq-len"], tokenizer_digest=digest,
+            sources=[source.name for source in sources], extra={key: json.dumps(note) for key, note in notes.items()},
         )  # fmt: skip
-    return read_packed(out / SPOOL)
+    return read_packed(path)
 
 
 def _encoded(documents: Documents, batch: Sequence[Record], workers: int) -> list[TokenizedDoc | SeaError]:

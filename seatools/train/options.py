@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from seatools.engine.loop_options import LoopOptions, check_training_dtype, warmup_steps
 from seatools.streams.errors import UsageError
 
 
@@ -43,17 +45,20 @@ class TrainOptions:
             raise UsageError(f"--seq-len {self.seq_len} is too short", fix="8 or more")
         if self.batch_size < 1 or self.micro_batch < 0:
             raise UsageError("--batch-size must be 1 or more, --micro-batch 0 or more")
-        if self.epochs <= 0 or (self.max_steps is not None and self.max_steps < 1):
+        if not 0 < self.epochs < math.inf or (self.max_steps is not None and self.max_steps < 1):
             raise UsageError("--epochs and --max-steps must be positive")
-        if self.warmup < 0:
-            raise UsageError("--warmup must be 0 or more")
-        if self.weight_decay < 0:
+        if not 0 <= self.weight_decay < math.inf:
             raise UsageError("--weight-decay must be 0 or more")
+        self.loop(self.max_steps or 1)
+        check_training_dtype(self.dtype)
         if self.neuron_langs and self.neurons_path is None:
             raise UsageError("--neuron-langs needs --neurons FILE")
         if self.neurons_path is not None and self.from_config:
             raise UsageError("--neurons trains an existing model; it cannot go with --from-config")
 
-    def warmup_steps(self, total: int) -> int:
-        """The warm-up in steps of a run of `total` steps."""
-        return round(self.warmup * total) if self.warmup < 1 else int(self.warmup)
+    def loop(self, total: int) -> LoopOptions:
+        """How a run of `total` steps takes them."""
+        return LoopOptions(
+            max_steps=total, lr=self.lr, schedule=self.schedule, warmup_steps=warmup_steps(self.warmup, total),
+            clip=self.clip, save_every=self.save_every, keep=self.keep,
+        )  # fmt: skip

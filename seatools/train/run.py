@@ -9,7 +9,7 @@ them), and every other weight stays as it was to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from seatools.engine.device import pick_device, pick_dtype
 from seatools.engine.load import build_model, check_vocabulary, load_model
-from seatools.engine.loop import LoopOptions, fingerprint_weights, run_steps
+from seatools.engine.loop import fingerprint_weights, run_steps
 from seatools.engine.loss import summed_loss
 from seatools.engine.neurons import check_architecture, load_neurons, selections, union
 from seatools.engine.optimise import MasterAdamW, Selection
@@ -73,8 +73,18 @@ def trained_parts(model: PreTrainedModel, options: TrainOptions, messages: Messa
     return parts
 
 
+def rows_with_targets(packed: PackedData) -> np.ndarray:
+    """Numbers int64 of the rows that hold a trained token; a row of a long prompt alone has nothing to teach."""
+    lengths = np.diff(packed.row_tokens.astype(np.int64))
+    filled = np.flatnonzero(lengths)
+    if not len(filled):
+        return filled
+    return filled[np.maximum.reduceat(packed.loss_mask, packed.row_tokens[filled].astype(np.int64)) > 0]
+
+
 def train(
     model: PreTrainedModel,
+    parts: Sequence[tuple[str, Any]],
     packed: PackedData,
     options: TrainOptions,
     *,
@@ -84,51 +94,55 @@ def train(
     resume: bool,
     messages: Messages,
 ) -> dict[str, Any]:
-    """Take the steps; returns counts for the manifest. The trained weights are in `model`."""
-    seq_len = options.seq_len
-    num_rows = packed.num_rows
-    total = options.max_steps or steps_for_epochs(options.epochs, batch_size=options.batch_size, num_rows=num_rows)
-    optimizer = MasterAdamW(trained_parts(model, options, messages), weight_decay=options.weight_decay)
-    loop = LoopOptions(
-        max_steps=total, lr=options.lr, schedule=options.schedule, warmup_steps=options.warmup_steps(total),
-        clip=options.clip, save_every=options.save_every, keep=options.keep,
-    )  # fmt: skip
+    """Take the steps that train `parts` (of `trained_parts`); returns counts for the manifest."""
+    rows = rows_with_targets(packed)
+    if not len(rows):
+        raise SeaError("nothing to train: no token in it is a target", where=packed.path)
+    total = options.max_steps or steps_for_epochs(options.epochs, batch_size=options.batch_size, num_rows=len(rows))
+    optimizer = MasterAdamW(parts, weight_decay=options.weight_decay)
+    left_out = packed.num_rows - len(rows)
     messages.info(
-        f"{num_rows:,} rows of {seq_len} tokens, {total:,} steps of {options.batch_size} rows: "
-        f"{total * options.batch_size / num_rows:.2f} epochs"
+        f"{len(rows):,} rows of {packed.row_length} tokens, {total:,} steps of {options.batch_size} rows: "
+        f"{total * options.batch_size / len(rows):.2f} epochs"
+        + (f"; {left_out:,} rows without a trained token left out" if left_out else "")
     )
     before = fingerprint_weights(model)
-    gradients = _gradients(model, packed, options, seq_len, num_rows, pad_id)
+    gradients = step_gradients(model, packed, rows, options, pad_id)
     start = run_steps(
-        model, optimizer, gradients, loop, out=out, fingerprint=fingerprint | {"max_steps": total}, resume=resume,
-        messages=messages,
+        model, optimizer, gradients, options.loop(total), out=out, fingerprint=fingerprint | {"max_steps": total},
+        resume=resume, messages=messages,
     )  # fmt: skip
     if start < total and fingerprint_weights(model) == before:
         raise SeaError(
             f"{total - start} steps changed no weight", fix="a higher --lr, or --dtype fp32: the step rounds to nothing"
         )
-    return {"steps": total, "rows": num_rows, "trained_parameters": optimizer.num_trained()}
+    return {"steps": total, "rows": len(rows), "trained_parameters": optimizer.num_trained()}
 
 
-def _gradients(
-    model: PreTrainedModel, packed: PackedData, options: TrainOptions, seq_len: int, num_rows: int, pad_id: int
+def step_gradients(
+    model: PreTrainedModel, packed: PackedData, rows: np.ndarray, options: TrainOptions, pad_id: int
 ) -> Callable[[int], dict[str, Any]]:
+    """The function of a step's number that leaves its gradients in `model` and returns what to log.
+
+    `rows` are the numbers of the rows of `packed` that are read, each once an epoch.
+    """
     micro = options.micro_batch or options.batch_size
 
     def gradients(step: int) -> dict[str, Any]:
-        numbers = rows_of_step(step, batch_size=options.batch_size, num_rows=num_rows, seed=options.seed)
-        rows = [packed.row(number) for number in numbers]
-        targets = sum(int(np.count_nonzero(mask[1:])) for row in rows for _, mask in row)
-        tokens = sum(len(ids) for row in rows for ids, _ in row)
+        order = rows_of_step(step, batch_size=options.batch_size, num_rows=len(rows), seed=options.seed)
+        numbers = [int(rows[place]) for place in order]
+        documents = [packed.row(number) for number in numbers]
+        targets = sum(int(np.count_nonzero(mask[1:])) for row in documents for _, mask in row)
+        tokens = sum(len(ids) for row in documents for ids, _ in row)
         if targets == 0:
-            raise SeaError(f"step {step}: nothing to train in its rows", fix="check the loss masks of the data")
+            raise SeaError(f"step {step}: no trained token in its rows {numbers}", where=packed.path)
         loss = 0.0
-        for first in range(0, len(rows), micro):
-            batch = make_batch(rows[first : first + micro], seq_len, pad_id, model.device)
+        for first in range(0, len(documents), micro):
+            batch = make_batch(documents[first : first + micro], packed.row_length, pad_id, model.device)
             loss_sum, _ = summed_loss(model, batch)
             (loss_sum / targets).backward()
             loss += float(loss_sum.detach())
-        epoch = (step * options.batch_size) / num_rows
-        return {"loss": loss / targets, "tokens": tokens, "targets": targets, "epoch": round(epoch, 4), "rows": numbers}
+        epoch = round(step * options.batch_size / len(rows), 4)
+        return {"loss": loss / targets, "tokens": tokens, "targets": targets, "epoch": epoch, "rows": numbers}
 
     return gradients

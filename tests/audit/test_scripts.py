@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+
+from seatools.audit.scripts import main_script, script_of, writes_spaces
+
+
+@pytest.mark.parametrize(
+    ("char", "script"),
+    [("a", "Latin"), ("é", "Latin"), ("ก", "Thai"), ("ั", "Thai"), ("ລ", "Lao"), ("က", "Myanmar"), ("ក", "Khmer")]
+    + [("中", "Han"), ("の", "Hiragana"), ("ｱ", "Katakana"), ("д", "Cyrillic"), ("\u0301", None), ("1", None)]
+    + [(" ", None), ("!", None), ("ᦀ", "Tai"), ("ꨀ", "Cham")],
+)
+def test_script_of_a_character(char, script):
+    assert script_of(char) == script
+
+
+def test_main_script_is_that_of_most_letters():
+    assert main_script("กข abc ค ง") == "Thai"
+    assert main_script("123 !") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "spaced"), [("สวัสดี ok", False), ("Xin chào các bạn", True), ("你好 hello", True), ("こんにちは", False)]
+)
+def test_whether_words_are_spaced(text, spaced):
+    assert writes_spaces(text) is spaced

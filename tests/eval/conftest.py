@@ -1,0 +1,74 @@
+"""A tiny random Llama with one token a byte, and what a task needs to be prepared on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny_eval import write_tokenizer
+
+from seatools.eval.setup import Options, Setup, model_positions
+from seatools.streams.messages import Messages
+from seatools.streams.records import Rejects
+from seatools.text.documents import Documents
+from seatools.text.tokenizer import load_tokenizer
+
+torch.set_num_threads(1)  # tiny matrices gain nothing from threads
+
+POSITIONS = 160
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of two layers whose weights are large enough for every token to matter; <s> is 256, </s> is 257."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=258, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=POSITIONS, bos_token_id=256, eos_token_id=257,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, 0.25)
+    model.save_pretrained(folder)
+    write_tokenizer(folder, bos_token="<s>", eos_token="</s>")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def model(model_folder: Path) -> Any:
+    from seatools.engine.load import load_model
+
+    return load_model(model_folder, device="cpu", dtype=torch.float32)
+
+
+@pytest.fixture
+def setup_of(model_folder: Path) -> Callable[..., Setup]:
+    """`setup_of(stride=3, ...)`: a Setup on the tiny model with these options."""
+    tokenizer = load_tokenizer(model_folder)
+
+    def make(**options: Any) -> Setup:
+        documents = Documents(tokenizer, None, add_eos=False)
+        positions = model_positions(model_folder)
+        return Setup(model_folder, tokenizer, documents, positions, Options(**options), Messages(), Rejects())
+
+    return make
+
+
+@pytest.fixture
+def log_probs(model: Any) -> Callable[[list[int]], torch.Tensor]:
+    """`log_probs(ids)` [len(ids) - 1] float64: log p of every token after the first; plain forward, full logits."""
+
+    def compute(ids: list[int]) -> torch.Tensor:
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([ids])).logits[0].double()
+        return logits[:-1].log_softmax(-1)[torch.arange(len(ids) - 1), torch.tensor(ids[1:])]
+
+    return compute

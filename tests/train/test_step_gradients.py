@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_llama import write_model, write_tokenizer
+
+from seatools.streams.errors import SeaError
+from seatools.streams.messages import Messages
+from seatools.text.documents import TokenizedDoc
+from seatools.text.packed import PackedData, read_packed, write_packed
+from seatools.text.packing import pack
+from seatools.text.tokenizer import load_tokenizer
+from seatools.train.options import TrainOptions
+from seatools.train.run import load_for_training, rows_with_targets, step_gradients, trained_parts
+
+ROW = 24
+
+
+def documents(lengths: tuple[int, ...] = (20, 9, 13, 3, 24, 7, 11, 40)) -> list[TokenizedDoc]:
+    draw = np.random.default_rng(1)
+    docs = []
+    for length in lengths:
+        mask = (draw.random(length) < 0.7).astype(np.uint8)
+        mask[0] = 0
+        docs.append(TokenizedDoc(draw.integers(3, 259, length).astype(np.uint32), mask))
+    return docs
+
+
+def packed_of(docs: list[TokenizedDoc], path: Path) -> PackedData:
+    rows = pack([len(doc.ids) for doc in docs], ROW)
+    write_packed(path, rows, docs, [0] * len(docs), row_length=ROW, tokenizer_digest="d", sources=["a"])
+    return read_packed(path)
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> PackedData:
+    return packed_of(documents(), tmp_path / "packed.safetensors")
+
+
+def load(model_path: Path, **options: Any) -> tuple[Any, TrainOptions]:
+    settings = TrainOptions(seq_len=ROW, dtype="fp32", device="cpu", **options)
+    return load_for_training(model_path, load_tokenizer(model_path), settings), settings
+
+
+def taken(model: Any, packed: PackedData, options: TrainOptions, step: int = 1) -> tuple[dict[str, Any], Any]:
+    """What one step logs, and its gradients by name."""
+    model.zero_grad()
+    row = step_gradients(model, packed, rows_with_targets(packed), options, pad_id=0)(step)
+    return row, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 4, 5])
+def test_the_micro_batch_changes_neither_loss_nor_gradient(
+    model_path: Path, packed: PackedData, micro_batch: int
+) -> None:
+    model, whole = load(model_path, batch_size=5)
+    row, gradients = taken(model, packed, whole)
+    cut_row, cut_gradients = taken(model, packed, load(model_path, batch_size=5, micro_batch=micro_batch)[1])
+    assert cut_row["loss"] == pytest.approx(row["loss"], rel=1e-6)
+    assert (cut_row["tokens"], cut_row["targets"]) == (row["tokens"], row["targets"])
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(cut_gradients[name], gradient, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_loss_and_gradient_are_plain_cross_entropy_on_the_unpacked_documents(
+    model_path: Path, packed: PackedData
+) -> None:
+    model, options = load(model_path, batch_size=packed.num_rows)
+    row, gradients = taken(model, packed, options)
+    reference, _ = load(model_path)
+    total, count = torch.zeros(()), 0
+    for doc in documents():
+        for start in range(0, len(doc.ids), ROW):  # one document is longer than a row, and is cut
+            ids = torch.from_numpy(doc.ids[start : start + ROW].astype(np.int64))
+            labels = torch.where(torch.from_numpy(doc.loss_mask[start : start + ROW]) > 0, ids, -100)
+            labels[0] = -100
+            logits = reference(input_ids=ids[None]).logits[0, :-1]
+            total = total + torch.nn.functional.cross_entropy(logits, labels[1:], reduction="sum", ignore_index=-100)
+            count += int((labels != -100).sum())
+    (total / count).backward()
+    assert row["targets"] == count
+    assert row["loss"] == pytest.approx(float((total / count).detach()), rel=1e-6)
+    for name, parameter in reference.named_parameters():
+        torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_target_outside_the_mask_has_no_gradient(model_path: Path, tmp_path: Path) -> None:
+    """The last token of a row is context for nothing: with its mask 0 it may be any token."""
+    (doc,) = documents((20,))
+    doc.loss_mask[-1] = 0
+    other = TokenizedDoc(doc.ids.copy(), doc.loss_mask)
+    other.ids[-1] = (int(doc.ids[-1]) + 5) % 250 + 3
+    model, options = load(model_path, batch_size=1)
+    one = taken(model, packed_of([doc], tmp_path / "a.safetensors"), options)
+    two = taken(model, packed_of([other], tmp_path / "b.safetensors"), options)
+    assert one[0]["loss"] == two[0]["loss"]
+    assert all(torch.equal(one[1][name], two[1][name]) for name in one[1])
+
+
+def test_rows_without_a_target_are_never_read(model_path: Path, tmp_path: Path) -> None:
+    """A prompt longer than a row fills rows that teach nothing; one in a step alone would be a division by zero."""
+    docs = documents((24, 24, 24, 24))
+    for doc in docs[1:3]:
+        doc.loss_mask[:] = 0
+    packed = packed_of(docs, tmp_path / "p.safetensors")
+    rows = rows_with_targets(packed)
+    assert len(rows) == 2
+    model, options = load(model_path, batch_size=1)
+    read = [taken(model, packed, options, step)[0]["rows"] for step in (1, 2, 3, 4)]
+    assert sorted(read[:2]) == sorted(read[2:]) == sorted([int(row)] for row in rows)
+
+
+def test_no_rows_have_no_targets(tmp_path: Path) -> None:
+    write_packed(tmp_path / "p", [], [], [], row_length=8, tokenizer_digest="d", sources=[])
+    assert rows_with_targets(read_packed(tmp_path / "p")).tolist() == []
+
+
+def test_a_micro_batch_without_a_target_is_harmless(model_path: Path, tmp_path: Path) -> None:
+    docs = documents((24, 24))
+    docs[1].loss_mask[:] = 0
+    packed = packed_of(docs, tmp_path / "p.safetensors")
+    model, options = load(model_path, batch_size=2, micro_batch=1)
+    both = step_gradients(model, packed, np.array([0, 1]), options, pad_id=0)(1)
+    model.zero_grad()
+    alone = step_gradients(model, packed_of(docs[:1], tmp_path / "q.safetensors"), np.array([0]),
+                           load(model_path, batch_size=1)[1], pad_id=0)(1)  # fmt: skip
+    assert both["loss"] == pytest.approx(alone["loss"], rel=1e-6)
+    assert both["targets"] == alone["targets"]
+
+
+def test_the_vocabulary_of_the_tokenizer_must_fit_the_model(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path / "small")
+    write_model(tmp_path / "small", vocab_size=100)
+    with pytest.raises(SeaError, match="ids up to 258, the model has 100 embedding rows"):
+        load(tmp_path / "small")
+
+
+def test_from_config_the_same_seed_makes_the_same_model(model_path: Path) -> None:
+    one, two, three = (load(model_path, from_config=True, seed=seed)[0] for seed in (4, 4, 5))
+    pairs = list(zip(one.parameters(), two.parameters(), three.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b, _ in pairs)
+    assert any(not torch.equal(a, c) for a, _, c in pairs)
+
+
+def test_everything_is_trained_without_neurons(model_path: Path) -> None:
+    model, options = load(model_path)
+    assert [name for name, _ in trained_parts(model, options, Messages(quiet=True))] == [
+        name for name, _ in model.named_parameters()
+    ]

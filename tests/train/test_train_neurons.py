@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_llama import read_weights, write_model, write_tokenizer
+
+from seatools.engine.load import load_model
+from seatools.engine.neurons import Neurons, neuron_metadata, save_neurons
+from seatools.engine.optimise import MasterAdamW, clip_grad_norm
+from seatools.streams.messages import Messages
+from seatools.text.packed import read_packed
+from seatools.text.tokenizer import load_tokenizer
+from seatools.train.options import TrainOptions
+from seatools.train.run import load_for_training, rows_with_targets, step_gradients, trained_parts
+
+SHORT = ("--seq-len", 32, "--batch-size", 2, "--max-steps", 3, "--lr", "1e-2", "-q")
+CHOSEN = {
+    "th": {"model.layers.0.mlp.gate_proj": [1, 5], "model.layers.1.mlp.down_proj": [0, 47]},
+    "lo": {"model.layers.1.self_attn.k_proj": [3], "model.layers.0.mlp.gate_proj": [5, 7]},
+}
+
+
+@pytest.fixture(scope="module")
+def neurons_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("neurons") / "neurons.safetensors"
+    sets = {
+        lang: {
+            name: Neurons(np.array(index, np.int32), np.ones(len(index), np.float32)) for name, index in names.items()
+        }
+        for lang, names in CHOSEN.items()
+    }
+    model = load_model(model_path, device="cpu", dtype=torch.float32)
+    save_neurons(path, sets, neuron_metadata(model, method="lape", thresholds={}, model_digest="m", corpora={}))
+    return path
+
+
+def mask_of(weights: dict[str, torch.Tensor], *langs: str) -> dict[str, torch.Tensor]:
+    """For every weight, True where it is inside the selection of `langs`."""
+    masks = {name: torch.zeros(weight.shape, dtype=torch.bool) for name, weight in weights.items()}
+    for lang in langs:
+        for name, index in CHOSEN[lang].items():
+            mask = masks[f"{name}.weight"]
+            (mask.T if name.endswith(("down_proj", "o_proj")) else mask)[index] = True
+    return masks
+
+
+@pytest.mark.parametrize("langs", [("th",), ("th", "lo")])
+@pytest.mark.parametrize("dtype", ["fp32", "bf16"])
+def test_weights_outside_the_neurons_stay_to_the_bit_and_those_inside_change(
+    sea: Callable[..., Any], model_path: Path, data: Path, tmp_path: Path, neurons_path: Path, langs: Any, dtype: str
+) -> None:
+    only = () if len(langs) == 2 else ("--neuron-langs", ",".join(langs))
+    out = tmp_path / "out"
+    assert (
+        sea("train", model_path, data, "-o", out, "--neurons", neurons_path, *only, "--dtype", dtype, *SHORT).code == 0
+    )
+    before, after = read_weights(model_path), read_weights(out)
+    for name, inside in mask_of(before, *langs).items():
+        old = before[name].to(after[name].dtype)
+        assert torch.equal(old[~inside], after[name][~inside]), name
+        if inside.any():
+            assert (old[inside] != after[name][inside]).float().mean() > 0.9, name
+
+
+def test_the_gradients_are_those_of_full_training_on_the_selection(
+    sea: Callable[..., Any], model_path: Path, data: Path, tmp_path: Path, neurons_path: Path
+) -> None:
+    assert sea("train", model_path, data, "-o", tmp_path / "out", *SHORT).code == 0
+    packed = read_packed(tmp_path / "out" / "packed.safetensors")
+    found = {}
+    for path in (None, str(neurons_path)):
+        options = TrainOptions(seq_len=32, batch_size=2, neurons_path=path, dtype="fp32", device="cpu")
+        model = load_for_training(model_path, load_tokenizer(model_path), options)
+        optimizer = MasterAdamW(trained_parts(model, options, Messages(quiet=True)))
+        step_gradients(model, packed, rows_with_targets(packed), options, pad_id=0)(1)
+        norm = clip_grad_norm(optimizer, None)
+        trained = {entry.name for entry in optimizer.entries}
+        others = [parameter for name, parameter in model.named_parameters() if name not in trained]
+        assert all(parameter.grad is None and not parameter.requires_grad for parameter in others)
+        found[path] = {entry.name: entry for entry in optimizer.entries}, norm
+    whole, _ = found[None]
+    chosen, norm = found[str(neurons_path)]
+    assert len(chosen) == 3
+    squares = 0.0
+    for name, entry in chosen.items():
+        expected = whole[name].param.grad.index_select(entry.selection.dim, entry.selection.index)
+        torch.testing.assert_close(entry.grad, expected, rtol=1e-5, atol=1e-7, msg=name)
+        squares += float(expected.square().sum())
+    assert float(norm) == pytest.approx(squares**0.5, rel=1e-5)  # clipping sees nothing else
+
+
+def test_neurons_of_another_architecture_are_refused_with_both_and_replace_nothing(
+    sea: Callable[..., Any], data: Path, tmp_path: Path, neurons_path: Path
+) -> None:
+    wide = tmp_path / "wide"
+    write_tokenizer(wide)
+    write_model(wide, intermediate_size=64)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "config.json").write_text("precious")
+    result = sea("train", wide, data, "-o", out, "--force", "--neurons", neurons_path, *SHORT)
+    assert result.code == 1
+    assert "another architecture" in result.stderr
+    assert "48" in result.stderr and "64" in result.stderr
+    assert [path.name for path in out.iterdir()] == ["config.json"]
+
+
+def test_a_language_without_neurons_is_refused_with_those_there_are(
+    sea: Callable[..., Any], model_path: Path, data: Path, tmp_path: Path, neurons_path: Path
+) -> None:
+    result = sea("train", model_path, data, "-o", tmp_path / "o", "--neurons", neurons_path, "--neuron-langs", "km",
+                 *SHORT)  # fmt: skip
+    assert result.code == 2
+    assert "no neurons for km" in result.stderr and "lo, th" in result.stderr
+
+
+def test_a_run_on_neurons_resumes_with_the_same_bits_and_refuses_other_languages(
+    sea: Callable[..., Any], model_path: Path, data: Path, tmp_path: Path, neurons_path: Path
+) -> None:
+    import shutil
+
+    command = ("train", model_path, data, "--neurons", neurons_path, "--save-every", 2, *SHORT)
+    assert sea(*command, "-o", tmp_path / "a").code == 0
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    shutil.rmtree(tmp_path / "b" / "checkpoints" / "step-3")
+    (tmp_path / "b" / "model.safetensors").unlink()
+    other = sea(*command, "-o", tmp_path / "b", "--resume", "--neuron-langs", "th")
+    assert other.code == 2 and "neuron_langs" in other.stderr
+    assert sea(*command, "-o", tmp_path / "b", "--resume").code == 0
+    assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
