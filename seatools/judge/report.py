@@ -27,9 +27,7 @@ def report(
         counts[lang] = {"pairs": len(own), "kept": kept, "agreement": round(share, 4), "first_label": round(first, 4)}
         messages.info(f"{lang}: {kept} of {len(own)} pairs kept, the orders agree on {100 * share:.0f} %")
         if share < near_chance:
-            messages.warn(
-                f"{lang}: agreement {100 * share:.0f} % is near guessing (50 %); these preferences say little"
-            )
+            messages.warn(f"{lang}: agreement {100 * share:.0f} % does not clearly beat guessing (50 %)")
     for reason, count in sorted(dropped.items()):
         messages.info(f"not judged: {count} ({reason})")
     return counts

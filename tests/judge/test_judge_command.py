@@ -190,7 +190,7 @@ def test_agreement_near_chance_is_warned_of(sea, byte_judge, monkeypatch):
     result = sea("judge", byte_judge, "--no-calibrate", "--quiet", stdin=lines(*given))
     assert result.code == 0
     assert len(records(result.stdout)) == 8
-    assert result.stderr == "warning: th: agreement 50 % is near guessing (50 %); these preferences say little\n"
+    assert result.stderr == "warning: th: agreement 50 % does not clearly beat guessing (50 %)\n"
 
 
 def test_calibration_on_few_pairs_is_warned_of(sea, byte_judge, rigged):
