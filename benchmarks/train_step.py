@@ -122,7 +122,8 @@ def main() -> None:
         torch.cuda.empty_cache()
     reference = measured["transformers loop"]["tokens_per_second"]
     for name, row in measured.items():
-        print(f"{name:<20} {row['tokens_per_second']:>10.0f} tokens/s  {row['tokens_per_second'] / reference:5.2f} x  {row}")
+        rate = row["tokens_per_second"]
+        print(f"{name:<20} {rate:>10.0f} tokens/s  {rate / reference:5.2f} x  {row}")
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
     record("train_step", {"shape": shape, "dtype": str(dtype), "results": measured}, **gpu)
 

@@ -1,17 +1,17 @@
 """Write completions/sea.bash, _sea and sea.fish from the commands' own definitions of their flags.
 
-    make completions            (a test checks that the committed files are what this writes)
+make completions            (a test checks that the committed files are what this writes)
 """
 
 from __future__ import annotations
 
+import enum
 import importlib
 import sys
+import typing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import typer
 
 from seatools.cli import COMMANDS
 
@@ -29,19 +29,22 @@ class Flag:
 
 
 def flags(command: str) -> list[Flag]:
-    """The options of one command, in the order of its help."""
+    """The options of one command, from the annotations of its function (typer's own objects differ by version)."""
     module: Any = importlib.import_module(COMMANDS[command][0])
+    callback = module.app.registered_commands[0].callback
     found = []
-    for item in typer.main.get_command(module.app).params:
-        if item.param_type_name != "option":
+    for hint in typing.get_type_hints(callback, include_extras=True).values():
+        info = next((item for item in getattr(hint, "__metadata__", ()) if hasattr(item, "param_decls")), None)
+        names = tuple(name for decl in getattr(info, "param_decls", None) or () for name in decl.split("/"))
+        if info is None or not names or not names[0].startswith("-"):
             continue
-        names = tuple(item.opts) + tuple(item.secondary_opts)
-        plain = bool(getattr(item, "is_flag", False) or getattr(item, "count", False))
-        choices = tuple(str(getattr(choice, "value", choice)) for choice in getattr(item.type, "choices", ()) or ())
-        metavar = item.metavar or ""
+        kinds = {kind for kind in (hint.__origin__, *typing.get_args(hint.__origin__)) if isinstance(kind, type)}
+        choices = tuple(str(item.value) for kind in kinds if issubclass(kind, enum.Enum) for item in kind)
+        metavar = info.metavar or ""
         if not choices and "|" in metavar and "[" not in metavar and metavar == metavar.lower():
             choices = tuple(metavar.split("|"))
-        found.append(Flag(names, not plain, choices, (item.help or "").split("[default")[0].strip()))
+        plain = bool in kinds or info.count
+        found.append(Flag(names, not plain, choices, info.help or ""))
     return [*found, Flag(("-h", "--help"), False, (), "show help")]
 
 
@@ -51,12 +54,13 @@ def bash(table: dict[str, list[Flag]]) -> str:
     for command, options in table.items():
         words = " ".join(name for flag in options for name in flag.names)
         values = "".join(
-            f"                {'|'.join(flag.names)}) COMPREPLY=($(compgen -W \"{' '.join(flag.choices)}\" -- \"$cur\")); return ;;\n"
+            f"                {'|'.join(flag.names)}) "
+            f'COMPREPLY=($(compgen -W "{" ".join(flag.choices)}" -- "$cur")); return ;;\n'
             for flag in options
             if flag.choices
         )
         inner = f"            case $prev in\n{values}            esac\n" if values else ""
-        cases.append(f"        {command})\n{inner}            words=\"{words}\" ;;\n")
+        cases.append(f'        {command})\n{inner}            words="{words}" ;;\n')
     return (
         "# bash completion for sea; made by completions/generate.py\n"
         "_sea() {\n"
@@ -87,7 +91,9 @@ def zsh(table: dict[str, list[Flag]]) -> str:
     for command, options in table.items():
         rows = []
         for flag in options:
-            value = f":value:({' '.join(flag.choices)})" if flag.choices else ":value:_files" if flag.takes_value else ""
+            value = (
+                f":value:({' '.join(flag.choices)})" if flag.choices else ":value:_files" if flag.takes_value else ""
+            )
             rows.extend(f"                '{name}[{_quoted(flag.help)}]{value}'" for name in flag.names)
         body = " \\\n".join([*rows, "                '*:file:_files'"])
         cases.append(f"            {command})\n                _arguments \\\n{body} ;;\n")

@@ -1,6 +1,6 @@
 """The score records of `sea audit` and `sea eval` as one small table: a row per file, a column per language.
 
-    python3 report.py base.audit.jsonl tok.audit.jsonl base.eval.jsonl model.eval.jsonl
+python3 report.py base.audit.jsonl tok.audit.jsonl base.eval.jsonl model.eval.jsonl
 """
 
 import json

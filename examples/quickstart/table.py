@@ -75,7 +75,8 @@ def main(folder: Path) -> None:
     print(line("  selectivity: own rise / others' mean", ratio, "8.1f"))
     print()
     for lang, row in sorted(manifest["counts"].items()):
-        print(f"preference pairs, {lang}: {row['kept']} of {row['pairs']} kept (both orders agree on {row['agreement']:.0%})")
+        share = f"both orders agree on {row['agreement']:.0%}"
+        print(f"preference pairs, {lang}: {row['kept']} of {row['pairs']} kept ({share})")
 
 
 main(Path(sys.argv[1]))

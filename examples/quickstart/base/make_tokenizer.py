@@ -42,7 +42,8 @@ def as_json(model: bytes) -> dict[str, object]:
     engine = sentencepiece.SentencePieceProcessor(model_proto=model)
     pieces = [engine.id_to_piece(i) for i in range(engine.get_piece_size())]
     vocabulary = {piece: i for i, piece in enumerate(pieces)}
-    ordinary = [i for i in range(len(pieces)) if not (engine.is_control(i) or engine.is_byte(i) or engine.is_unknown(i))]
+    special = {i for i in range(len(pieces)) if engine.is_control(i) or engine.is_byte(i) or engine.is_unknown(i)}
+    ordinary = [i for i in range(len(pieces)) if i not in special]
     merges = [
         [pieces[i][:cut], pieces[i][cut:]]
         for i in sorted(ordinary, key=lambda i: -engine.get_score(i))
