@@ -35,7 +35,9 @@ def flags(command: str) -> list[Flag]:
     found = []
     for hint in typing.get_type_hints(callback, include_extras=True).values():
         info = next((item for item in getattr(hint, "__metadata__", ()) if hasattr(item, "param_decls")), None)
-        names = tuple(name for decl in getattr(info, "param_decls", None) or () for name in decl.split("/"))
+        first = getattr(info, "default", None)  # inside Annotated, typer.Option takes its first name as the default
+        declared = ([first] if isinstance(first, str) else []) + list(getattr(info, "param_decls", None) or ())
+        names = tuple(name for text in declared for name in text.split("/"))
         if info is None or not names or not names[0].startswith("-"):
             continue
         kinds = {kind for kind in (hint.__origin__, *typing.get_args(hint.__origin__)) if isinstance(kind, type)}

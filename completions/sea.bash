@@ -8,25 +8,63 @@ _sea() {
     fi
     case ${COMP_WORDS[1]} in
         audit)
-            words="-o -q -v -h --help" ;;
+            case $prev in
+                --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
+            esac
+            words="--reference --fail-under --fail-over --pattern --output -o --force --json --limit --workers --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         vocab-extend)
-            words="-o -q -v -h --help" ;;
+            case $prev in
+                --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
+            esac
+            words="--add --output -o --method --protect --min-count --max-bytes --pattern --limit --seed --workers --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         embed-init)
-            words="-o -q -v -h --help" ;;
+            words="--tokenizer --output -o --old-tokenizer --method --head-method --pad-to-multiple --link --seed --force --dry-run --config --quiet -q --verbose -v --debug -h --help" ;;
         mix)
-            words="-o -q -v -h --help" ;;
+            case $prev in
+                --unit) COMPREPLY=($(compgen -W "tokens loss-tokens bytes docs" -- "$cur")); return ;;
+                --on-exhaust) COMPREPLY=($(compgen -W "stop renormalize error" -- "$cur")); return ;;
+                --shuffle) COMPREPLY=($(compgen -W "none global" -- "$cur")); return ;;
+                --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
+            esac
+            words="--tokenizer --unit --budget --max-epochs --on-exhaust --shuffle --chat-template --pack --pack-window --pattern --output -o --force --seed --limit --workers --dry-run --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         train)
-            words="-o -q -v -h --help" ;;
+            case $prev in
+                --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
+                --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
+            esac
+            words="--output -o --seq-len --batch-size --micro-batch --epochs --max-steps --lr --schedule --warmup --weight-decay --clip --save-every --keep --resume --from-config --neurons --neuron-langs --gradient-checkpointing --tokenizer --pattern --chat-template --seed --device --dtype --workers --limit --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         lsn-detect)
-            words="-o -q -v -h --help" ;;
+            case $prev in
+                --method) COMPREPLY=($(compgen -W "lape plnd random" -- "$cur")); return ;;
+                --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
+                --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
+            esac
+            words="--lang --method --output -o --seq-len --max-tokens --percentile --share --top-k --threshold --min-docs --parts --min-doc-tokens --like --batch-tokens --tokenizer --pattern --seed --device --dtype --workers --limit --force --dry-run --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         sample)
-            words="-o --num -q -v -h --help" ;;
+            case $prev in
+                --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
+                --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
+            esac
+            words="--output -o -n --num --max-new-tokens --temperature --top-p --top-k --min-p --stop --system --batch-tokens --chat-template --pattern --seed --device --dtype --limit --force --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         judge)
-            words="-o -q -v -h --help" ;;
+            case $prev in
+                --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
+                --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
+            esac
+            words="--output -o --criteria --calibrate --no-calibrate --batch-tokens --chat-template --pattern --device --dtype --limit --force --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         dpo)
-            words="-o -q -v -h --help" ;;
+            case $prev in
+                --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
+                --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
+            esac
+            words="--output -o --beta --max-length --batch-size --micro-batch --epochs --max-steps --lr --schedule --warmup --weight-decay --clip --save-every --keep --resume --reference --reference-only --pattern --chat-template --seed --device --dtype --limit --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         eval)
-            words="-o -q -v -h --help" ;;
+            case $prev in
+                --format) COMPREPLY=($(compgen -W "auto xcopa belebele mmlu sib200 choice" -- "$cur")); return ;;
+                --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
+                --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
+            esac
+            words="--data --output -o --json --format --shots --shots-data --deactivate --seq-len --stride --max-new-tokens --batch-tokens --chat-template --pattern --seed --device --dtype --limit --force --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
     esac
     case $cur in
         -*) COMPREPLY=($(compgen -W "$words" -- "$cur")) ;;
