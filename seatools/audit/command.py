@@ -91,8 +91,10 @@ def audit(
     gates = parse_gates(fail_under or [], fail_over or [], list(MEASURES) if texts else vocabulary)
     if reference is not None and not any(lang == reference for lang, _ in texts):
         raise UsageError(f"--reference {reference}: no text has this label", fix=f"add {reference}=FILE")
-    check_output(output, force=force)
+    text_paths = [path for _, spec in texts for path in expand(spec)]
+    check_output(output, force=force, inputs=text_paths)
     tokenizers = _load(paths, pattern, messages)
+    check_output(output, force=force, inputs=[path for tokenizer in tokenizers for path in tokenizer.files])
     manifest = Manifest("audit", options={"reference": reference, "pattern": pattern, "limit": limit})
 
     records: list[dict[str, Any]] = []
@@ -131,7 +133,7 @@ def audit(
         manifest.rejects = rejects.counts
 
     if output is not None or prints_jsonl(json):
-        with open_output(output, force=force) as stream:
+        with open_output(output, force=force, inputs=text_paths) as stream:
             for record in records:
                 stream.write(dump(record) + b"\n")
         for tokenizer in tokenizers:

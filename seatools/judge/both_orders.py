@@ -2,9 +2,11 @@
 
 The judge model reads criteria, prompt and both answers, and then either label. Nothing is decoded: the verdict of one
 order is the difference of the log-probabilities of the two labels, and the pair is kept only if both orders name the
-same answer. A small judge mostly prefers a label or a place whatever it reads; `calibrate` takes that constant out
-first, as the mean verdict over all judgements of a label order (batch calibration, Zhou et al. 2023), so that what
-is left depends on the answers. Cost: four readings of each pair.
+same answer. A small judge prefers a label whatever it reads, by an amount that depends on prompt and lengths;
+`calibrate` takes that out first: what the judge says of each answer against itself, where nothing but the label can
+speak (contextual calibration, Zhao et al. 2021, with the pair's own answers as the null input). Orders that agreed,
+20 pairs each: stories260K 0 % without, 85 % with; the demo's model 0 % and 40 to 47 %. A coin gives 50 %.
+Cost: four readings of each pair, eight with calibration.
 """
 
 from __future__ import annotations
@@ -76,25 +78,45 @@ def judge(
     batch_tokens: int = 8192,
     advance: Callable[[int], None] | None = None,
 ) -> list[Verdict]:
-    """A verdict for each question; `criteria[i]` is the text for question i."""
-    docs: list[TokenizedDoc] = []
-    for question, text in zip(questions, criteria, strict=True):
-        docs += readings(documents, question, text)
-    scores = score_documents(
-        model, [doc.document for doc in docs], pad_id, batch_tokens=batch_tokens, advance=advance
-    ).reshape(-1, 2, 2)  # [question, order, label]
-    odds = scores[:, :, 0] - scores[:, :, 1]
-    if not np.isfinite(odds).all():
-        raise SeaError("the judge's log-probabilities are not finite", fix="try --dtype bf16 or fp32")
-    if calibrate and len(odds):
-        odds = odds - odds.mean()
+    """A verdict for each question; `criteria[i]` is the text for question i. `advance` is told of readings done."""
+    odds = _log_odds(model, documents, questions, criteria, pad_id, batch_tokens, advance)
+    if calibrate:
+        nulls = [Question(q.prompt, same, same) for q in questions for same in (q.first, q.second)]
+        texts = [text for text in criteria for _ in range(2)]
+        own = _log_odds(model, documents, nulls, texts, pad_id, batch_tokens, advance, orders=(False,))
+        odds = odds - own.reshape(-1, 2).mean(axis=1, keepdims=True)
     return [Verdict(float(forward), float(backward)) for forward, backward in odds]
 
 
-def readings(documents: Documents, question: Question, criteria: str) -> list[TokenizedDoc]:
-    """What the judge reads for one question: either label in the order given, then either label in the other."""
-    orders = (judging_text(criteria, question, swapped=swapped) for swapped in (False, True))
-    return [doc for prompt in orders for doc in labelled(documents, prompt)]
+def _log_odds(
+    model: PreTrainedModel,
+    documents: Documents,
+    questions: Sequence[Question],
+    criteria: Sequence[str],
+    pad_id: int,
+    batch_tokens: int,
+    advance: Callable[[int], None] | None,
+    orders: Sequence[bool] = (False, True),
+) -> np.ndarray:
+    """[questions, orders] float64: log p(A) - log p(B), in the order given and (swapped) in the other."""
+    docs: list[TokenizedDoc] = []
+    for question, text in zip(questions, criteria, strict=True):
+        docs += readings(documents, question, text, orders)
+    scores = score_documents(
+        model, [doc.document for doc in docs], pad_id, batch_tokens=batch_tokens, advance=advance
+    ).reshape(-1, len(orders), 2)  # [question, order, label]
+    odds = scores[:, :, 0] - scores[:, :, 1]
+    if not np.isfinite(odds).all():
+        raise SeaError("the judge's log-probabilities are not finite", fix="try --dtype bf16 or fp32")
+    return odds
+
+
+def readings(
+    documents: Documents, question: Question, criteria: str, orders: Sequence[bool] = (False, True)
+) -> list[TokenizedDoc]:
+    """What the judge reads for one question: for each order (swapped or not) the text with either label."""
+    prompts = (judging_text(criteria, question, swapped=swapped) for swapped in orders)
+    return [doc for prompt in prompts for doc in labelled(documents, prompt)]
 
 
 def labelled(documents: Documents, prompt: str) -> list[TokenizedDoc]:

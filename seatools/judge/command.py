@@ -30,7 +30,6 @@ from seatools.streams.messages import Messages
 
 app = new_app()
 NEAR_CHANCE = 0.6
-_FEW_PAIRS = 10  # calibrated on n pairs, guesses agree by 1/2 + arcsin(1 / (2n - 1)) / pi: always for one, 52 % for ten
 
 
 @app.command()
@@ -45,7 +44,9 @@ def judge(
     ] = None,
     calibrate: Annotated[
         bool,
-        typer.Option("--calibrate/--no-calibrate", help="take out the judge's constant preference for a label first"),
+        typer.Option(
+            "--calibrate/--no-calibrate", help="first take out what the judge says of each answer against itself"
+        ),
     ] = True,
     batch_tokens: Annotated[int, typer.Option("--batch-tokens", min=1, help="tokens in a batch")] = 8192,
     chat_template: Annotated[Path | None, typer.Option("--chat-template", metavar="FILE", help="Jinja file")] = None,
@@ -117,14 +118,15 @@ def judge(
         loaded = load_model(model, device=where, dtype=pick_dtype(dtype, where))
         check_vocabulary(loaded, tokenizer.vocab_size, str(model))
         positions = getattr(loaded.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
-        wanted = fitting(wanted, documents, text, positions, rejects)
+        wanted, too_long = fitting(wanted, documents, text, positions, calibrate=calibrate)
+        if too_long:
+            dropped[f"longer than the judge's {positions} positions"] = too_long
         manifest.rejects = {**rejects.counts, **dropped}
         if not wanted:
             raise _nothing(named, manifest.rejects)
-        if calibrate and len(wanted) < _FEW_PAIRS:
-            messages.warn(f"calibrated on {len(wanted)} pairs only, which makes the orders agree more often by itself")
+        langs = [str(item.record.value.get("lang") or "und") for item in wanted]
         digest = folder_digest(model)
-        with Progress("judging", len(wanted) * 4, "readings", quiet) as progress:
+        with Progress("judging", len(wanted) * (8 if calibrate else 4), "readings", quiet) as progress:
             verdicts = judge_questions(
                 loaded, documents, [item.question for item in wanted], [text] * len(wanted), pad_id=0,
                 calibrate=calibrate, batch_tokens=batch_tokens, advance=progress.advance,
@@ -135,7 +137,6 @@ def judge(
                 if verdict.agrees:
                     stream.write(preference(item, verdict, digest) + b"\n")
                     kept += 1
-        langs = [str(item.record.value.get("lang") or "und") for item in wanted]
         manifest.counts = report(langs, verdicts, dropped, messages, near_chance=NEAR_CHANCE)
         if not kept:
             messages.warn("no pair is kept: the output is empty")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seatools.judge.both_orders import Question, Verdict, readings
-from seatools.streams.records import BadRecord, Record, Rejects, with_keys
+from seatools.streams.records import BadRecord, Record, with_keys
 from seatools.text.documents import Documents
 
 
@@ -51,20 +51,18 @@ def comparisons(record: Record) -> Iterator[Comparison | BadRecord]:
 
 
 def fitting(
-    wanted: Sequence[Comparison], documents: Documents, criteria: str, positions: int, rejects: Rejects
-) -> list[Comparison]:
-    """The comparisons that the judge can read within its `positions`; the others go to `rejects`."""
+    wanted: Sequence[Comparison], documents: Documents, criteria: str, positions: int, *, calibrate: bool
+) -> tuple[list[Comparison], int]:
+    """The comparisons that the judge can read within its `positions`, and how many it cannot."""
     found = []
     for item in wanted:
-        size = max(len(doc.ids) for doc in readings(documents, item.question, criteria))
+        asked = [item.question]
+        if calibrate:
+            asked += [Question(asked[0].prompt, same, same) for same in (asked[0].first, asked[0].second)]
+        size = max(len(doc.ids) for question in asked for doc in readings(documents, question, criteria, (False,)))
         if size <= positions:
             found.append(item)
-            continue
-        record = item.record
-        what = f"to compare answers {item.i} and {item.j} takes {size} tokens; the judge has {positions} positions"
-        error = BadRecord("too long to judge", what, where=record.where, fix="shorter answers, or --on-error skip")
-        rejects.take(error, record.raw, record.path, record.line)
-    return found
+    return found, len(wanted) - len(found)
 
 
 def preference(comparison: Comparison, verdict: Verdict, judge_digest: str) -> bytes:

@@ -29,7 +29,7 @@ from seatools.streams.flags import (
     run_app,
 )
 from seatools.streams.messages import Messages
-from seatools.train.options import TrainOptions
+from seatools.train.options import TrainOptions, default_seq_len
 
 app = new_app()
 _D = TrainOptions()
@@ -43,7 +43,9 @@ def train(
         typer.Argument(metavar="[NAME=]DATA...", help="text or chat records, or one packed file; - is stdin"),
     ] = None,
     output: OutputPath = ...,  # type: ignore[assignment]
-    seq_len: Annotated[int, typer.Option("--seq-len", help="tokens in a packed row")] = _D.seq_len,
+    seq_len: Annotated[
+        int | None, typer.Option("--seq-len", help="tokens in a packed row [1024, or the model's positions if fewer]")
+    ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", help="rows in a step")] = _D.batch_size,
     micro_batch: Annotated[int, typer.Option("--micro-batch", help="rows in a forward pass; 0: all")] = 0,
     epochs: Annotated[float, typer.Option("--epochs", help="passes over the data, without --max-steps")] = _D.epochs,
@@ -101,7 +103,8 @@ def train(
     """
     messages = Messages(quiet, verbose)
     options = TrainOptions(
-        seq_len=seq_len, batch_size=batch_size, micro_batch=micro_batch, epochs=epochs, max_steps=max_steps, lr=lr,
+        seq_len=default_seq_len(model) if seq_len is None else seq_len,
+        batch_size=batch_size, micro_batch=micro_batch, epochs=epochs, max_steps=max_steps, lr=lr,
         schedule=schedule, warmup=warmup, weight_decay=weight_decay, clip=clip, save_every=save_every, keep=keep,
         seed=seed, from_config=from_config, neurons_path=None if neurons is None else str(neurons),
         neuron_langs=tuple(filter(None, (lang.strip() for lang in (neuron_langs or "").split(",")))),

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from seatools.engine.loop_options import LoopOptions, check_training_dtype, warmup_steps
 from seatools.streams.errors import UsageError
+
+DEFAULT_SEQ_LEN = 1024
+
+
+def default_seq_len(model_path: Path) -> int:
+    """1024, or all the positions of a model that has fewer (by its config.json; what is wrong there, loading says)."""
+    try:
+        config = json.loads((model_path / "config.json").read_text(encoding="utf-8"))
+        positions = (config.get("text_config") or config).get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
+        return DEFAULT_SEQ_LEN
+    return min(DEFAULT_SEQ_LEN, positions) if isinstance(positions, int) and positions > 0 else DEFAULT_SEQ_LEN
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     """Options of `sea train`."""
 
-    seq_len: int = 1024
+    seq_len: int = DEFAULT_SEQ_LEN
     """Tokens in a packed row."""
     batch_size: int = 8
     """Rows in a step."""

@@ -148,11 +148,19 @@ def test_verdicts_do_not_depend_on_the_batch(byte_judge):
         assert (a.forward, a.backward) == pytest.approx((b.forward, b.backward), abs=1e-5)
 
 
-def test_calibration_takes_the_mean_log_odds_out(byte_judge):
+def test_calibration_takes_out_what_is_said_of_an_answer_against_itself(byte_judge):
     plain = np.array([(v.forward, v.backward) for v in verdicts(byte_judge)])
+    nulls = [Question(q.prompt, same, same) for q in QUESTIONS for same in (q.first, q.second)]
+    null = np.array([v.forward for v in verdicts(byte_judge, nulls)]).reshape(-1, 2).mean(axis=1, keepdims=True)
     calibrated = np.array([(v.forward, v.backward) for v in verdicts(byte_judge, calibrate=True)])
-    np.testing.assert_allclose(calibrated, plain - plain.mean(), atol=1e-12)
-    assert abs(plain.mean()) > 0.01
+    np.testing.assert_allclose(calibrated, plain - null, atol=1e-5)
+    assert abs(null).max() > 0.01
+
+
+def test_a_pair_alone_and_among_others_gets_the_same_calibrated_verdict(byte_judge):
+    alone = verdicts(byte_judge, QUESTIONS[:1], calibrate=True)[0]
+    among = verdicts(byte_judge, calibrate=True)[0]
+    assert (alone.forward, alone.backward) == pytest.approx((among.forward, among.backward), abs=1e-5)
 
 
 def test_the_progress_counts_four_readings_a_pair(byte_judge):
