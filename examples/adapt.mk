@@ -3,7 +3,8 @@
 #   make -f examples/adapt.mk LANG=th BASE=... TEXT=th.jsonl ENGLISH=en.jsonl OUT=out/th \
 #        TEST=flores_th.txt TEST_EN=flores_en.txt
 #
-# With no variables set it runs on the project's shared data: stories260K, Thai government news, English speech.
+# TEXT, ENGLISH: a file or glob of JSONL ({"text": ...}) or .txt lines, .gz and .zst too. BASE: a Hugging Face folder.
+# With no variables set it runs on the project's shared data: stories260K, Thai government news, English sentences.
 SEA     ?= sea
 SHARED  ?= $(or $(SEA_SHARED),../shared)
 BASE    ?= $(SHARED)/models/stories260K
@@ -22,6 +23,7 @@ SEQ_LEN ?= 256
 BATCH   ?= 16
 LR      ?= 2e-3
 NEURON_STEPS ?= 60
+EVAL    ?=
 
 weight_en = $(word 1,$(WEIGHTS))
 weight    = $(word 2,$(WEIGHTS))
@@ -34,7 +36,7 @@ all: $(OUT)/report.txt
 MADE = $(@:.manifest.json=)
 
 # New tokens from the language's text; the English text keeps its encoding.
-$(OUT)/tok.manifest.json: $(TEXT) $(ENGLISH)
+$(OUT)/tok.manifest.json: $(wildcard $(TEXT) $(ENGLISH))
 	mkdir -p $(OUT)
 	$(SEA) vocab-extend $(BASE) $(LANG)=$(TEXT) --add $(ADD) --protect en=$(ENGLISH) -o $(MADE) --force
 
@@ -64,9 +66,9 @@ $(OUT)/aligned.manifest.json: $(OUT)/model.manifest.json $(PROMPTS)
 
 # How good each is, on text that was not trained on.
 $(OUT)/%.eval.jsonl: $(OUT)/%.manifest.json
-	$(SEA) eval $(OUT)/$* perplexity $(tests) --json > $@
+	$(SEA) eval $(OUT)/$* perplexity $(tests) $(EVAL) --json > $@
 $(OUT)/base.eval.jsonl: | $(OUT)/tok.manifest.json
-	$(SEA) eval $(BASE) perplexity $(tests) --json > $@
+	$(SEA) eval $(BASE) perplexity $(tests) $(EVAL) --json > $@
 $(OUT)/%.audit.jsonl: $(OUT)/%.manifest.json
 	$(SEA) audit $(OUT)/$* $(LANG)=$(TEST) en=$(TEST_EN) --json > $@
 $(OUT)/base.audit.jsonl: | $(OUT)/tok.manifest.json

@@ -52,7 +52,8 @@ def selectivity(path: Path) -> tuple[Scores, Scores]:
         rise = {other: off[other] - plain[other] for other in LANGS}
         others = [rise[other] for other in LANGS if other != lang]
         own[lang] = rise[lang]
-        ratio[lang] = rise[lang] / max(sum(others) / len(others), 1e-9)
+        if rise[lang] > 0:
+            ratio[lang] = rise[lang] / max(sum(others) / len(others), 1e-3)
     return own, ratio
 
 

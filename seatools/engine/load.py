@@ -138,11 +138,6 @@ def check_vocabulary(model: PreTrainedModel, vocab_size: int, path: str | Path) 
         )
 
 
-def num_parameters(model: torch.nn.Module) -> int:
-    """How many numbers the model holds, tied weights counted once."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def check_folder(folder: Path) -> dict[str, Any]:
     """The config.json of a model folder, after looking for all that can be seen without reading weights.
 

@@ -16,6 +16,7 @@ from types import TracebackType
 
 from seatools.streams.errors import UsageError
 from seatools.streams.manifest import manifest_path
+from seatools.streams.outputs import refuse_ancestors, refuse_inputs_inside
 
 METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
 
@@ -32,14 +33,7 @@ class RunFolder:
         self, out: Path, *, resume: bool, force: bool, inputs: Iterable[str | Path], begun_by: Iterable[str]
     ) -> None:
         self.out = self.path = out
-        real = Path(os.path.realpath(out))
-        for source in inputs:
-            if str(source) == "-":
-                continue
-            if Path(os.path.realpath(source)) == real:
-                raise UsageError(f"{source} is both input and output", fix="write to another folder")
-            if Path(os.path.realpath(source)).is_relative_to(real):
-                raise UsageError(f"input {source} lies inside {out}", fix="write to another folder")
+        refuse_inputs_inside(out, inputs)
         if out.exists() and not out.is_dir():
             raise UsageError(f"{out} is a file", fix="name a folder")
         if not out.absolute().parent.is_dir():
@@ -47,6 +41,8 @@ class RunFolder:
         # Hidden names are what a killed run of ours left; they are nobody's data.
         visible = {entry.name for entry in out.iterdir() if not entry.name.startswith(".")} if out.exists() else set()
         self._replaces = bool(visible) and force
+        if self._replaces:
+            refuse_ancestors(out)
         self._made, self._resumes = not out.exists(), resume
         if visible and resume and not visible & {METRICS, CHECKPOINTS, *begun_by}:
             raise UsageError(f"{out} is not empty and holds no run to resume", fix="write to another folder")

@@ -41,8 +41,3 @@ class CheckFailed(SeaError):
     """A check that the user asked for did not pass. Exit code 3."""
 
     exit_code = 3
-
-
-def missing_extra(package: str, extra: str) -> SeaError:
-    """The one-line answer for an optional dependency that is not installed."""
-    return SeaError(f"{package} is not installed", fix=f'pip install "sea-adapt[{extra}]"')

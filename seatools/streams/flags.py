@@ -7,7 +7,6 @@ and above that its table named after the command; what is typed wins.
 
 from __future__ import annotations
 
-import os
 import sys
 import tomllib
 from enum import StrEnum
@@ -27,7 +26,6 @@ class ErrorPolicy(StrEnum):
     quarantine = "quarantine"
 
 
-_COMMON = "Common options"
 Output = Annotated[str | None, typer.Option("--output", "-o", metavar="OUT", help="where to write; - or none: stdout")]
 OutputPath = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="the folder or file to write")]
 Force = Annotated[bool, typer.Option("--force", help="replace an existing output")]
@@ -133,10 +131,3 @@ def _config_defaults(name: str, argv: list[str], command: Any) -> dict[str, Any]
 def prints_jsonl(json_flag: bool) -> bool:
     """Whether reports go out as JSONL: asked for, or stdout is not a terminal."""
     return json_flag or not sys.stdout.isatty()
-
-
-def all_cores(workers: int) -> int:
-    """`--workers 0` as a number: the cores that this process may use."""
-    if workers:
-        return workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -52,10 +52,15 @@ def expand(specs: str | Sequence[str]) -> list[str]:
     paths: list[str] = []
     for spec in [specs] if isinstance(specs, str) else specs:
         paths.extend(_expand_one(spec))
+    refuse_repeats(paths)
+    return paths
+
+
+def refuse_repeats(paths: Sequence[str]) -> None:
+    """UsageError for an input that is named twice: its records would count twice, and stdin is read only once."""
     path, times = Counter(paths).most_common(1)[0] if paths else ("", 0)
     if times > 1:
         raise UsageError(f"{shown(path)} is named twice", fix="name each input once")
-    return paths
 
 
 def shown(path: str) -> str:
@@ -63,6 +68,11 @@ def shown(path: str) -> str:
     if path == "-" or os.path.basename(path).startswith(SPOOL_PREFIX):
         return "stdin"
     return path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def shown_together(paths: Sequence[str]) -> str:
+    """Several paths for messages: the first three by name."""
+    return ", ".join(map(shown, paths[:3])) + (", ..." if len(paths) > 3 else "")
 
 
 def _expand_one(spec: str) -> list[str]:

@@ -10,7 +10,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,10 @@ SCHEMA = 1
 
 def manifest_path(output: str | Path) -> Path:
     """Beside the output: `OUT` -> `OUT.manifest.json`."""
-    return Path(f"{str(output).rstrip('/')}.manifest.json")
+    name = str(output).rstrip("/")
+    if os.path.basename(name) in ("", ".", ".."):  # these have no name to put an ending to
+        name = os.path.abspath(name)
+    return Path(f"{name}.manifest.json")
 
 
 @dataclass
@@ -53,6 +56,11 @@ class Manifest:
             row["bytes"] = os.path.getsize(path)
             row["sha256"] = digest or sha256_file(path)
         self.inputs.append(row | more)
+
+    def add_inputs(self, paths: Iterable[str | Path], stdin_digest: str | None = None) -> None:
+        """Record several inputs; `stdin_digest` is that of `-`, if it is among them."""
+        for path in paths:
+            self.add_input(path, stdin_digest if str(path) == "-" else None)
 
     def write(self, *outputs: str | Path | None) -> None:
         """Store the manifest beside each output file or folder; stdout (None, "-") gets none."""

@@ -140,7 +140,9 @@ def output_folder(path: str | Path, *, force: bool = False, inputs: Iterable[str
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_dir():
         raise UsageError(f"{path} is a file", fix="name a folder")
-    _refuse_inputs_inside(Path(path), inputs)
+    refuse_inputs_inside(Path(path), inputs)
+    if target.exists():
+        refuse_ancestors(path)
     temporary, retired = _sibling(target, "tmp"), _sibling(target, "old")
     try:
         temporary.mkdir()
@@ -165,11 +167,24 @@ def output_folder(path: str | Path, *, force: bool = False, inputs: Iterable[str
         shutil.rmtree(retired, ignore_errors=True)
 
 
-def _refuse_inputs_inside(folder: Path, inputs: Iterable[str | Path]) -> None:
-    """An input under a folder that is about to be replaced would be lost."""
+def refuse_inputs_inside(folder: Path, inputs: Iterable[str | Path]) -> None:
+    """An input under a folder that is about to be replaced, or that folder itself, would be lost."""
+    target = Path(os.path.realpath(folder))
     for source in inputs:
-        if str(source) != "-" and Path(os.path.realpath(source)).is_relative_to(os.path.realpath(folder)):
+        if str(source) == "-":
+            continue
+        place = Path(os.path.realpath(source))
+        if place == target:
+            raise UsageError(f"{folder} is both input and output", fix="write to another folder")
+        if place.is_relative_to(target):
             raise UsageError(f"input {source} lies inside {folder}", fix="write to another folder")
+
+
+def refuse_ancestors(folder: str | Path) -> None:
+    """A folder to be replaced is neither the working or home folder nor above one: `-o . --force` is a slip."""
+    for name, place in (("working", "."), ("home", os.path.expanduser("~"))):
+        if Path(os.path.realpath(place)).is_relative_to(os.path.realpath(folder)):
+            raise UsageError(f"{folder} is or holds the {name} folder, and is not replaced", fix="name another folder")
 
 
 def sync_file(path: Path) -> None:
@@ -191,26 +206,3 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Replace one small file of ours (metrics summary, state) as a whole."""
     with open_output(path, force=True) as stream:
         stream.write(data)
-
-
-def require_empty_or_force(path: Path, force: bool, inputs: Iterable[str | Path] = ()) -> None:
-    """For a run folder that is filled over time (`train`, `dpo`): refuse one that holds something, or an input."""
-    _refuse_inputs_inside(path, inputs)
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file", fix="name a folder")
-    if path.is_dir() and any(path.iterdir()):
-        if not force:
-            raise UsageError(f"{path} exists and is not empty", fix="--resume continues it, --force starts it afresh")
-        _clear_run(path)
-    try:
-        path.mkdir(parents=False, exist_ok=True)
-    except FileNotFoundError as error:
-        raise UsageError(f"{path.parent}: no such folder", fix=f"mkdir -p {path.parent}") from error
-
-
-def _clear_run(path: Path) -> None:
-    for entry in path.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()

@@ -15,14 +15,22 @@ from seatools.streams.records import Rejects
 
 @contextlib.contextmanager
 def rejects_policy(
-    on_error: str, quarantine_path: str | None, output: str | Path | None, messages: Messages, *, force: bool = False
+    on_error: str,
+    quarantine_path: str | None,
+    output: str | Path | None,
+    messages: Messages,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
 ) -> Iterator[Rejects]:
     """Rejects handled by `on_error`; a quarantine file appears (also when empty) only under `quarantine`.
 
-    Its default name is `OUT.quarantine.jsonl`; with stdout as output the user must name it. The summary of what was
-    rejected goes to stderr at the end.
+    Its default name is `OUT.quarantine.jsonl`; with stdout as output the user must name it. A dry run writes none and
+    only counts. The summary of what was rejected goes to stderr at the end.
     """
     to_stdout = output is None or str(output) == "-"
+    if dry_run and on_error == "quarantine":
+        on_error, quarantine_path = "skip", None
     if on_error != "quarantine":
         if quarantine_path is not None:
             raise UsageError("--quarantine needs --on-error quarantine")

@@ -88,6 +88,13 @@ class Rejects:
                 row["raw_base64"] = base64.b64encode(raw).decode("ascii")
             self.quarantine.write(orjson.dumps(row) + b"\n")
 
+    def refuse(self, record: Record, error: SeaError, *, reason: str = "bad record") -> None:
+        """`take` for a record that turned out bad after it was read; `reason` is for errors that name none."""
+        if not isinstance(error, BadRecord):
+            error = BadRecord(reason, error.what, where=error.where, fix=error.fix)
+        error.where = error.where or record.where
+        self.take(error, record.raw, record.path, record.line)
+
     @property
     def total(self) -> int:
         return sum(self.counts.values())

@@ -7,28 +7,19 @@ from decimal import Decimal
 
 from seatools.streams.errors import UsageError
 
-_COUNT = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
-_BYTES = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def _parse(text: str, units: dict[str, int], example: str) -> int:
-    match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
-    if match is None or match[2].upper() not in units:
-        raise UsageError(f'"{text}" is not a size', fix=f"write it as {example}")
-    value = Decimal(match[1].replace("_", "")) * units[match[2].upper()]
-    if value != int(value):
-        raise UsageError(f'"{text}" is not a whole number', fix=f"write it as {example}")
-    return int(value)
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
 
 
 def parse_count(text: str) -> int:
     """A number of things: "1500", "10_000", "1.5M", "10B" (B = 10^9)."""
-    return _parse(text, _COUNT, "1500, 2M or 10B")
-
-
-def parse_bytes(text: str) -> int:
-    """A number of bytes: "256MB" (10^6), "1GiB" (2^30)."""
-    return _parse(text, _BYTES, "256MB or 1GiB")
+    match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*([A-Za-z]?)\s*", text)
+    fix = "write it as 1500, 2M or 10B"
+    if match is None or match[2].upper() not in _UNITS:
+        raise UsageError(f'"{text}" is not a size', fix=fix)
+    value = Decimal(match[1].replace("_", "")) * _UNITS[match[2].upper()]
+    if value != int(value):
+        raise UsageError(f'"{text}" is not a whole number', fix=fix)
+    return int(value)
 
 
 def human_count(value: float) -> str:

@@ -18,10 +18,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seatools.streams.cores import available_cores
 from seatools.streams.errors import SeaError
 from seatools.text.byte_alphabet import unspell
 from seatools.text.special_tokens import AddedToken, TokenConfig, merge_added, read_added
-from seatools.text.tokenizer import Tokenizer, available_cores
+from seatools.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import tokenizers

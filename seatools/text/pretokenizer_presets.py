@@ -84,4 +84,10 @@ def portable_pattern(pattern: str) -> str:
             "the pattern has a possessive counted repeat ({m,n}+), which tokenizers reads as a repeated group",
             fix="write it without the last +",
         )
+    import tokenizers
+
+    try:
+        tokenizers.Regex(pattern)
+    except Exception as error:  # tokenizers raises bare Exception
+        raise UsageError(f"tokenizers cannot use the pattern {pattern!r}: {error}", fix="mend it") from None
     return pattern

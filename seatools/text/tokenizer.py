@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from seatools.streams.cores import available_cores
 from seatools.streams.errors import SeaError, UsageError
 
 
@@ -157,8 +158,3 @@ def load_tokenizer(path: str | os.PathLike[str], *, pattern: str | None = None) 
     from seatools.text.folder import load
 
     return load(Path(path), pattern)
-
-
-def available_cores() -> int:
-    """The cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

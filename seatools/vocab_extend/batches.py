@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-_SIZE = 1 << 18  # characters
+from seatools.streams import batches as streams_batches
+
+_CHARACTERS = 1 << 18
 
 
 def batches(texts: Iterable[str]) -> Iterator[list[str]]:
     """Lists of documents of some 260,000 characters together (or one longer document)."""
-    batch: list[str] = []
-    size = 0
-    for text in texts:
-        batch.append(text)
-        size += len(text)
-        if size >= _SIZE:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
+    return streams_batches.batches(texts, len, max_size=_CHARACTERS)

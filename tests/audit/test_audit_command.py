@@ -142,6 +142,14 @@ def test_empty_text_is_an_error(sea, tokenizer, tmp_path):
     assert result.code == 1 and "no text for th" in result.stderr
 
 
+def test_an_input_is_never_the_output(sea, tokenizer, texts, tmp_path):
+    for source in (tmp_path / "en.txt", tokenizer / "vocab.json"):
+        before = source.read_bytes()
+        result = sea("audit", tokenizer, *texts, "-o", source, "--force")
+        assert result.code == 2 and "both input and output" in result.stderr
+        assert source.read_bytes() == before
+
+
 def test_arguments_are_told_apart(tmp_path):
     assert split_arguments(
         ["a/tokenizer.model", "merges.txt", "th=x", "b.txt", "c.jsonl.zst", "-", "tokenizer.json"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from seatools.engine.load import build_model, check_vocabulary, load_model, num_parameters, save_model
+from seatools.engine.load import build_model, check_vocabulary, load_model, save_model
 from seatools.streams.errors import SeaError, UsageError
 
 
@@ -78,7 +78,7 @@ def test_bf16_rounds_weights_but_not_rotary_frequencies(folder: Path) -> None:
 
 
 def test_the_released_models_load(shared: Path) -> None:
-    assert num_parameters(load(shared / "models" / "stories260K")) == 260_032
+    assert load(shared / "models" / "stories260K").num_parameters() == 260_032
 
 
 def remove(folder: Path, name: str) -> None:
@@ -195,4 +195,4 @@ def test_a_tokenizer_with_more_ids_than_rows_is_refused(folder: Path) -> None:
 
 def test_tied_weights_are_counted_once(tiny_model: Callable[..., Any]) -> None:
     tied, untied = (tiny_model("llama", tie_word_embeddings=tie) for tie in (True, False))
-    assert num_parameters(untied) - num_parameters(tied) == 97 * 32
+    assert untied.num_parameters() - tied.num_parameters() == 97 * 32

@@ -106,3 +106,11 @@ def test_inputs_in_the_folder_or_the_folder_itself_are_refused_through_links(ful
     with pytest.raises(UsageError, match="lies inside"):
         open_run(full, force=True, inputs=(link / "config.json",))
     assert (full / "config.json").exists()
+
+
+def test_force_does_not_clear_the_folder_one_stands_in(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sorted(full.iterdir())
+    monkeypatch.chdir(full)
+    with pytest.raises(UsageError, match="working folder"):
+        open_run(Path("."), force=True)
+    assert sorted(full.iterdir()) == before

@@ -11,7 +11,7 @@ import pytest
 import typer
 
 from seatools.streams import flags
-from seatools.streams.errors import SeaError, UsageError, missing_extra
+from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.flags import new_app, prints_jsonl, run_app
 
 seen: dict[str, Any] = {}
@@ -176,18 +176,12 @@ def test_reports_are_jsonl_unless_a_terminal_reads_them(monkeypatch: pytest.Monk
         assert prints_jsonl(False)
 
 
-def test_workers() -> None:
-    assert flags.all_cores(3) == 3
-    assert flags.all_cores(0) >= 1
-
-
 @pytest.mark.parametrize(
     ("error", "text", "code"),
     [
         (SeaError("broken"), "error: broken", 1),
         (SeaError("bro\nken", where="a.jsonl:3", fix="mend\nit"), "error: a.jsonl:3: bro ken\n  fix: mend it", 1),
         (UsageError("no"), "error: no", 2),
-        (missing_extra("vllm", "vllm"), 'error: vllm is not installed\n  fix: pip install "sea-adapt[vllm]"', 1),
     ],
 )
 def test_errors_report_what_where_and_how_to_mend(error: SeaError, text: str, code: int) -> None:

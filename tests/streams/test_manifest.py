@@ -148,3 +148,4 @@ def test_names_that_are_not_utf8_do_not_lose_the_manifest(monkeypatch: pytest.Mo
 def test_where_it_stands() -> None:
     assert manifest_path("d/out.jsonl.zst") == Path("d/out.jsonl.zst.manifest.json")
     assert manifest_path(Path("d/model/")) == Path("d/model.manifest.json")
+    assert manifest_path(".") == Path(f"{Path.cwd()}.manifest.json")

@@ -18,7 +18,7 @@ import zstandard
 
 from seatools.streams import outputs
 from seatools.streams.errors import UsageError
-from seatools.streams.outputs import check_output, open_output, output_folder, require_empty_or_force, write_atomic
+from seatools.streams.outputs import check_output, open_output, output_folder, write_atomic
 
 REPOSITORY = str(Path(__file__).resolve().parents[2])
 
@@ -325,9 +325,16 @@ def test_a_folder_that_holds_an_input_is_never_replaced() -> None:
     for source in ("out/a.jsonl", "out/model", "out"):
         with pytest.raises(UsageError, match="lies inside out|both input and output"):
             fill("out", inputs=(source, "-"))
-        with pytest.raises(UsageError, match="lies inside out"):
-            require_empty_or_force(Path("out"), force=True, inputs=[source])
     assert sorted(os.listdir("out")) == ["a.jsonl", "model"]
+
+
+def test_the_folder_one_stands_in_or_lives_in_is_never_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("home/sub").mkdir(parents=True)
+    monkeypatch.setenv("HOME", os.path.abspath("home/sub"))
+    for path, name in [(".", "working"), (os.pardir, "working"), ("home", "home"), ("home/sub", "home")]:
+        with pytest.raises(UsageError, match=f"the {name} folder"):
+            fill(path)
+    assert names() == ["home"]
 
 
 def test_a_folder_output_refuses_files_stdout_and_missing_parents() -> None:
@@ -348,29 +355,6 @@ def test_debris_of_a_killed_run_is_in_nobodys_way() -> None:
         assert done.returncode == -signal.SIGABRT
     fill("out")
     assert os.listdir("out") == ["sub"]
-
-
-def test_a_run_folder_is_created_kept_or_cleared() -> None:
-    require_empty_or_force(Path("run"), force=False)
-    require_empty_or_force(Path("run"), force=False)  # empty: fine
-    Path("run/checkpoints").mkdir()
-    Path("run/metrics.jsonl").write_bytes(b"old")
-    with pytest.raises(UsageError, match="exists and is not empty"):
-        require_empty_or_force(Path("run"), force=False)
-    assert len(os.listdir("run")) == 2
-    require_empty_or_force(Path("run"), force=True)
-    assert os.listdir("run") == []
-    with pytest.raises(UsageError, match="none: no such folder"):
-        require_empty_or_force(Path("none/run"), force=True)
-
-
-def test_clearing_a_run_folder_does_not_follow_links() -> None:
-    Path("data").mkdir()
-    Path("data/precious").write_bytes(b"old")
-    Path("run").mkdir()
-    os.symlink("../data", "run/data")
-    require_empty_or_force(Path("run"), force=True)
-    assert os.listdir("data") == ["precious"]
 
 
 def test_an_output_can_be_checked_before_any_work() -> None:

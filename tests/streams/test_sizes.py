@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from seatools.streams.errors import UsageError
-from seatools.streams.sizes import human_count, parse_bytes, parse_count
+from seatools.streams.sizes import human_count, parse_count
 
 
 @pytest.mark.parametrize(
@@ -17,21 +17,10 @@ def test_counts_are_exact(text: str, value: int) -> None:
     assert parse_count(text) == value
 
 
-@pytest.mark.parametrize(("text", "value"), [("7", 7), ("256MB", 256_000_000), ("1.5GiB", 3 << 29), ("64kib", 65536)])
-def test_bytes_are_exact(text: str, value: int) -> None:
-    assert parse_bytes(text) == value
-
-
 @pytest.mark.parametrize("text", ["", "M", "-1", "1.5", "1e6", "2MB", "1,000", "ten", "1 2", "٣", "0.0001k"])
 def test_what_is_not_a_count_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="is not a (size|whole number)"):
         parse_count(text)
-
-
-@pytest.mark.parametrize("text", ["2M", "10B", "0.5", "1.0000001KB"])
-def test_what_is_not_a_number_of_bytes_is_a_usage_error(text: str) -> None:
-    with pytest.raises(UsageError, match="write it as 256MB or 1GiB"):
-        parse_bytes(text)
 
 
 @pytest.mark.parametrize(
