@@ -45,26 +45,26 @@ _sea() {
                 --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--output -o -n --num --max-new-tokens --temperature --top-p --top-k --min-p --stop --system --batch-tokens --chat-template --pattern --seed --device --dtype --limit --force --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--output -o -n --num --max-new-tokens --temperature --top-p --top-k --min-p --stop --system --batch-tokens --chat-template --pattern --seed --device --dtype --limit --force --dry-run --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         judge)
             case $prev in
                 --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--output -o --criteria --calibrate --no-calibrate --batch-tokens --chat-template --pattern --device --dtype --limit --force --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--output -o --criteria --calibrate --no-calibrate --batch-tokens --chat-template --pattern --device --dtype --limit --force --dry-run --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         dpo)
             case $prev in
                 --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--output -o --beta --max-length --batch-size --micro-batch --epochs --max-steps --lr --schedule --warmup --weight-decay --clip --save-every --keep --resume --reference --reference-only --pattern --chat-template --seed --device --dtype --limit --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--output -o --beta --max-length --batch-size --micro-batch --epochs --max-steps --lr --schedule --warmup --weight-decay --clip --save-every --keep --resume --reference --reference-only --pattern --chat-template --seed --device --dtype --workers --limit --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         eval)
             case $prev in
                 --format) COMPREPLY=($(compgen -W "auto xcopa belebele mmlu sib200 choice" -- "$cur")); return ;;
                 --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--data --output -o --json --format --shots --shots-data --deactivate --seq-len --stride --max-new-tokens --batch-tokens --chat-template --pattern --seed --device --dtype --limit --force --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--data --output -o --json --format --shots --shots-data --deactivate --seq-len --stride --max-new-tokens --batch-tokens --chat-template --pattern --seed --device --dtype --workers --limit --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
     esac
     case $cur in
         -*) COMPREPLY=($(compgen -W "$words" -- "$cur")) ;;

@@ -24,6 +24,7 @@ BATCH   ?= 16
 LR      ?= 2e-3
 NEURON_STEPS ?= 60
 EVAL    ?=
+unexport LANG  # in the environment it names the locale
 
 weight_en = $(word 1,$(WEIGHTS))
 weight    = $(word 2,$(WEIGHTS))

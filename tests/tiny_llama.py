@@ -10,21 +10,28 @@ TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% if m.role == 'assistant' %}{{ eos_token }}{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-SPECIAL = ("<pad>", "<s>", "</s>")  # ids 0, 1, 2
+SPECIAL = ("<pad>", "<s>", "</s>")  # ids from 0
 WORDS = ("kaya", "ngata", "lor", "inay", "anak", "ulan", "puno", "isda", "bata")
 TEXTS = [{"text": f"{word} " * n} for n, word in enumerate(WORDS, 1)]
 VOCABULARY = len(SPECIAL) + 256
+BOS, EOS = 1, 2
 
 
-def write_tokenizer(folder: Path, *, names: tuple[str, ...] = ("bos", "eos", "pad"), template: str | None = TEMPLATE):
-    """One token a byte; `names`: which of BOS, EOS, PAD the configuration names."""
+def write_tokenizer(
+    folder: Path,
+    *,
+    names: tuple[str, ...] = ("bos", "eos", "pad"),
+    template: str | None = TEMPLATE,
+    special: tuple[str, ...] = SPECIAL,
+) -> None:
+    """One token a byte after `special`; `names`: which of BOS, EOS, PAD the configuration names."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    engine = Tokenizer(models.BPE({piece: i for i, piece in enumerate([*SPECIAL, *alphabet])}, []))
+    engine = Tokenizer(models.BPE({piece: i for i, piece in enumerate([*special, *alphabet])}, []))
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     engine.decoder = decoders.ByteLevel()
-    engine.add_special_tokens(list(SPECIAL))
+    engine.add_special_tokens(list(special))
     folder.mkdir(exist_ok=True)
     engine.save(str(folder / "tokenizer.json"))
     config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
@@ -57,6 +64,11 @@ def write_model(folder: Path, *, seed: int = 0, dtype: str = "float32", **change
 def write_jsonl(path: Path, records: list[dict[str, Any]]) -> Path:
     path.write_bytes(b"".join(json.dumps(record).encode() + b"\n" for record in records))
     return path
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    """Name -> content of every file below."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:

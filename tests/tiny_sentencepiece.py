@@ -14,8 +14,10 @@ PIECES = (*WORDS, "▁A", "▁B", "▁", *LETTERS)
 VOCABULARY = len(SPECIAL) + len(BYTES) + len(PIECES)
 
 
-def write_sentencepiece(folder: Path, pieces: Sequence[str] = PIECES, *, byte_fallback: bool = True) -> Path:
-    """A tokenizer.model whose `pieces` have the scores 0, -1, -2, ..."""
+def write_sentencepiece(
+    folder: Path, pieces: Sequence[str] = PIECES, *, byte_fallback: bool = True, runs: Sequence[str] = ()
+) -> Path:
+    """A tokenizer.model: 3 specials, 256 bytes, `runs` at score -1e9, then `pieces` at 0, -1, -2, ..."""
     from sentencepiece import sentencepiece_model_pb2 as pb
 
     proto = pb.ModelProto()
@@ -23,6 +25,8 @@ def write_sentencepiece(folder: Path, pieces: Sequence[str] = PIECES, *, byte_fa
         proto.pieces.add(piece=piece, score=0, type=type_)
     for piece in BYTES if byte_fallback else ():
         proto.pieces.add(piece=piece, score=0, type=6)
+    for piece in runs:
+        proto.pieces.add(piece=piece, score=-1e9, type=1)
     for rank, piece in enumerate(pieces):
         proto.pieces.add(piece=piece, score=-rank, type=1)
     proto.trainer_spec.model_type = 2
@@ -32,7 +36,7 @@ def write_sentencepiece(folder: Path, pieces: Sequence[str] = PIECES, *, byte_fa
     proto.normalizer_spec.add_dummy_prefix = True
     proto.normalizer_spec.remove_extra_whitespaces = False
     proto.normalizer_spec.escape_whitespaces = True
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokenizer.model").write_bytes(proto.SerializeToString())
     return folder
 

@@ -152,7 +152,7 @@ def audit(
 
 def split_arguments(arguments: Iterable[str]) -> tuple[list[str], list[tuple[str | None, str]]]:
     """Tokenizer paths, and (label, spec) of the text."""
-    from seatools.streams.inputs import bare_suffix, parse_labelled
+    from seatools.streams.inputs import bare_suffix, parse_labelled, refuse_repeats
 
     paths: list[str] = []
     texts: list[tuple[str | None, str]] = []
@@ -165,8 +165,7 @@ def split_arguments(arguments: Iterable[str]) -> tuple[list[str], list[tuple[str
             paths.append(spec)
     if not paths:
         raise UsageError("no tokenizer given, only text", fix="sea audit TOKENIZER th=thai.txt")
-    if [spec for _, spec in texts].count("-") > 1:
-        raise UsageError("standard input is named twice", fix="name it once")
+    refuse_repeats([spec for _, spec in texts if spec == "-"])
     return paths, texts
 
 

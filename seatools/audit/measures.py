@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seatools.audit.scripts import writes_spaces
+from seatools.text.scripts import writes_spaces
 from seatools.text.tokenizer import Tokenizer
 
 _SAMPLE = 20_000  # characters that decide whether words are spaced

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from seatools.audit.scripts import main_script
 from seatools.streams.errors import SeaError
+from seatools.text.scripts import main_script
 from seatools.text.tokenizer import Tokenizer
 
 

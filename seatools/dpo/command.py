@@ -25,6 +25,7 @@ from seatools.streams.flags import (
     Quiet,
     Seed,
     Verbose,
+    Workers,
     new_app,
     run_app,
 )
@@ -68,6 +69,7 @@ def dpo(
     seed: Seed = 0,
     device: Device = "auto",
     dtype: DType = "auto",
+    workers: Workers = 0,
     limit: Limit = None,
     force: Force = False,
     dry_run: DryRun = False,
@@ -102,7 +104,7 @@ def dpo(
         raise UsageError("no PREFS", fix="name files, or - for stdin")
     _run(
         model, preferences or [], output, options, resume=resume, force=force, dry_run=dry_run, limit=limit,
-        on_error=on_error.value, quarantine=quarantine, pattern=pattern, chat_template=chat_template,
+        workers=workers, on_error=on_error.value, quarantine=quarantine, pattern=pattern, chat_template=chat_template,
         reference_path=reference, reference_only=reference_only, messages=messages,
     )  # fmt: skip
 
@@ -113,8 +115,8 @@ REFERENCE = "reference.safetensors"
 
 def _run(
     model_path: Path, specs: list[str], out: Path, options: DPOOptions, *, resume: bool, force: bool, dry_run: bool,
-    limit: int | None, on_error: str, quarantine: str | None, pattern: str | None, chat_template: Path | None,
-    reference_path: Path | None, reference_only: bool, messages: Messages,
+    limit: int | None, workers: int, on_error: str, quarantine: str | None, pattern: str | None,
+    chat_template: Path | None, reference_path: Path | None, reference_only: bool, messages: Messages,
 ) -> None:  # fmt: skip
     import contextlib
     import os
@@ -123,21 +125,17 @@ def _run(
     from seatools.dpo.reference import compute_reference, load_reference, reference_metadata, save_reference
     from seatools.engine.run_folder import RunFolder
     from seatools.streams.digests import folder_digest, sha256_file
-    from seatools.streams.inputs import expand, shown
+    from seatools.streams.inputs import expand, shown_together
     from seatools.streams.manifest import Manifest
     from seatools.streams.outputs import check_output
     from seatools.streams.quarantine import rejects_policy
     from seatools.streams.spool import spooled
-    from seatools.text.chat import load_chat_template
-    from seatools.text.documents import Documents
-    from seatools.text.tokenizer import load_tokenizer
+    from seatools.text.documents import load_documents
 
-    tokenizer = load_tokenizer(model_path, pattern=pattern)
-    for note in tokenizer.notes:
-        messages.warn(note)
+    documents = load_documents(model_path, pattern=pattern, chat_template=chat_template, note=messages.debug)
+    tokenizer = documents.tokenizer
     if tokenizer.eos_id is None:
         messages.warn(f"{tokenizer.path} names no EOS token, so no plain answer ends with one")
-    template = load_chat_template(chat_template or model_path, tokenizer_path=model_path)
     resumed_spool = resume and (out / SPOOL).exists()
     if resumed_spool:  # what came by stdin comes from there now, named again or not
         specs = [spec for spec in specs if spec != "-"] if specs else []
@@ -154,7 +152,6 @@ def _run(
         paths.append(str(out / SPOOL))
     if not paths:
         raise UsageError(f"{out} holds no preferences to resume with", fix="repeat the PREFS of the first command")
-    policy = "skip" if dry_run and on_error == "quarantine" else on_error
     manifest = Manifest(command="dpo", options=options, seed=options.seed)
     with contextlib.ExitStack() as stack:
         inside = None
@@ -162,20 +159,23 @@ def _run(
             stack.enter_context(run)
             inside = run.path
         with (
-            rejects_policy(policy, None if dry_run else quarantine, out, messages, force=force or resume) as rejects,
+            rejects_policy(on_error, quarantine, out, messages, force=force or resume, dry_run=dry_run) as rejects,
             spooled(paths, inside) as (files, stdin_digest),
         ):
-            documents = Documents(tokenizer, template)
-            pairs = read_pairs(files, documents, max_length=options.max_length, rejects=rejects, limit=limit)
+            pairs = read_pairs(
+                files, documents, max_length=options.max_length, rejects=rejects, limit=limit, workers=workers
+            )
             if stdin_digest is not None and inside is not None and pairs:
                 os.replace(files[paths.index("-")], inside / SPOOL)  # so that --resume needs no pipe
         manifest.rejects = rejects.counts
         if not pairs:
             fix = rejects.summary() if rejects.total else "is the input empty?"
-            raise SeaError("no preference pair to learn from", where=", ".join(map(shown, paths[:3])), fix=fix)
+            raise SeaError("no preference pair to learn from", where=shown_together(paths), fix=fix)
         longest = max(len(doc.ids) for pair in pairs for doc in (pair.chosen, pair.rejected))
         if dry_run:
-            messages.info(f"{len(pairs):,} pairs, longest side {longest} tokens, {rejects.total} rejected")
+            messages.info(
+                f"{len(pairs):,} pairs, longest side {longest} tokens, {rejects.total} rejected; nothing is written"
+            )
             return
 
         from seatools.dpo.run import align

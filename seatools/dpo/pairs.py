@@ -6,9 +6,12 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from seatools.streams.batches import record_batches
 from seatools.streams.errors import SeaError
-from seatools.streams.records import BadRecord, Record, RecordReader, Rejects, check_preference
+from seatools.streams.records import BadRecord, RecordReader, Rejects, check_preference
 from seatools.text.documents import Documents, TokenizedDoc
+
+ANSWERS = ("chosen", "rejected")
 
 
 @dataclass(frozen=True)
@@ -20,26 +23,34 @@ class Pair:
 
 
 def read_pairs(
-    paths: Sequence[str], documents: Documents, *, max_length: int, rejects: Rejects, limit: int | None
+    paths: Sequence[str],
+    documents: Documents,
+    *,
+    max_length: int,
+    rejects: Rejects,
+    limit: int | None,
+    workers: int = 0,
 ) -> list[Pair]:
     """The usable pairs of preference records; the others go to `rejects` with a reason."""
     pairs = []
-    for record in RecordReader(list(paths), check=check_preference, rejects=rejects, limit=limit):
-        try:
-            pairs.append(_pair(record, documents, max_length))
-        except BadRecord as error:
-            error.where = error.where or record.where
-            rejects.take(error, record.raw, record.path, record.line)
+    for batch in record_batches(RecordReader(list(paths), check=check_preference, rejects=rejects, limit=limit)):
+        sides = [
+            {"prompt": record.value["prompt"], "completion": record.value[key]} for record in batch for key in ANSWERS
+        ]
+        encoded = documents.encode(sides, workers=workers)
+        for record, chosen, rejected in zip(batch, encoded[0::2], encoded[1::2], strict=True):
+            try:
+                pairs.append(_pair(chosen, rejected, max_length))
+            except BadRecord as error:
+                rejects.refuse(record, error)
     return pairs
 
 
-def _pair(record: Record, documents: Documents, max_length: int) -> Pair:
+def _pair(chosen: TokenizedDoc | SeaError, rejected: TokenizedDoc | SeaError, max_length: int) -> Pair:
     answers = []
-    for key in ("chosen", "rejected"):
-        try:
-            doc = documents.encode_completion(record.value["prompt"], record.value[key])
-        except SeaError as error:
-            raise BadRecord("not trainable", f"{key}: {error.what}", fix=error.fix) from error
+    for key, doc in zip(ANSWERS, (chosen, rejected), strict=True):
+        if isinstance(doc, SeaError):
+            raise BadRecord("not trainable", f"{key}: {doc.what}", fix=doc.fix)
         if len(doc.ids) > max_length:
             what = f"prompt and {key} have {len(doc.ids)} tokens; --max-length is {max_length}"
             raise BadRecord("too long", what, fix="raise --max-length, or --on-error skip")

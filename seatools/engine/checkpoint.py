@@ -49,6 +49,8 @@ def save_checkpoint(folder: Path, *, model: nn.Module, optimizer: MasterAdamW, s
         sizes = {name: (temporary / name).stat().st_size for name in (MODEL, OPTIMIZER)}
         document = {"format": FORMAT, "files": sizes, "state": state}
         (temporary / STATE).write_text(json.dumps(document, indent=1, allow_nan=False), encoding="utf-8")
+        for name in (MODEL, OPTIMIZER):  # safetensors makes them for their owner's eyes only
+            shutil.copymode(temporary / STATE, temporary / name)
         for path in (*(temporary / name for name in (MODEL, OPTIMIZER, STATE)), temporary):
             _fsync(path)
         if folder.exists():

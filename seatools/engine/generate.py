@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache, PreTrainedModel
 
+from seatools.engine.load import max_positions
 from seatools.streams.errors import SeaError, UsageError
 
 Decode = Callable[[list[int]], str]
@@ -148,7 +149,7 @@ def generate(
 
 
 def _check_prompts(model: PreTrainedModel, prompts: Sequence[Sequence[int]], options: SamplingOptions) -> None:
-    longest = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
+    longest = max_positions(model.config)
     embeddings: Any = model.get_input_embeddings()
     num_embeddings = len(embeddings.weight)
     for row, prompt in enumerate(prompts):

@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from seatools.engine.device import pick_device, pick_dtype
 from seatools.engine.soundness import check_soundness
 from seatools.streams.errors import SeaError, UsageError
 
@@ -65,6 +67,29 @@ def load_model(
     if packing:
         check_soundness(model)
     return model
+
+
+def open_model(
+    path: str | Path, *, device: str, dtype: str, vocab_size: int | None = None, packing: bool = True
+) -> PreTrainedModel:
+    """`load_model` with device and dtype as the command line names them, checked against its own tokenizer's size."""
+    place = pick_device(device)
+    model = load_model(path, device=place, dtype=pick_dtype(dtype, place), packing=packing)
+    if vocab_size is not None:
+        check_vocabulary(model, vocab_size, path)
+    return model
+
+
+def max_positions(config: Any) -> int | None:
+    """The longest input of a model by its (transformers) configuration; None where it is not limited."""
+    positions = getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
+    return positions if isinstance(positions, int) and positions > 0 else None
+
+
+def model_positions(folder: Path) -> int | None:
+    """`max_positions` of the model in `folder`; its weights are not read."""
+    config = check_folder(folder)
+    return max_positions(_transformers().CONFIG_MAPPING[config["model_type"]].from_dict(config))
 
 
 def build_model(
@@ -119,6 +144,8 @@ def save_model(model: PreTrainedModel, folder: str | Path, *, dtype: torch.dtype
         model.save_pretrained(folder, state_dict=state, max_shard_size=MAX_SHARD)
     except Exception as error:
         raise SeaError(f"the model cannot be written: {_first_line(error)}", where=str(folder)) from error
+    for weights in folder.glob("*.safetensors"):  # safetensors makes them for their owner's eyes only
+        shutil.copymode(folder / "config.json", weights)
     if state is not None:
         file = folder / "config.json"
         document = json.loads(file.read_text("utf-8"))

@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from seatools.engine.load import max_positions
 from seatools.streams.errors import UsageError
 
 
@@ -20,7 +21,7 @@ def prepare_for_training(
 
     Raises UsageError, naming `option`, for rows that are too long, and for a model that cannot recompute.
     """
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    limit = max_positions(model.config)
     if limit is not None and seq_len > limit:
         what = f"rows of {seq_len} tokens are beyond the model's {limit} positions"
         raise UsageError(what, fix=f"{option} {limit} or less")

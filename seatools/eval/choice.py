@@ -108,10 +108,9 @@ def _items(records: Sequence[Record], lang: str, form: RowFormat, setup: Setup) 
         try:
             found.append((record, form.item(record.value, lang)))
         except BadRecord as error:
-            error.where = record.where
             if error.reason == "missing column":
                 error.fix = f"{form.name} needs {form.needs}"
-            setup.rejects.take(error, record.raw, record.path, record.line)
+            setup.rejects.refuse(record, error)
     return found
 
 
@@ -138,15 +137,14 @@ def _encode(items: Sequence[tuple[Record, Item]], prefix: str, setup: Setup) -> 
     asked = [
         {"prompt": prefix + item.prompt, "completion": f" {choice}"} for _, item in items for choice in item.choices
     ]
-    encoded = iter(setup.documents.encode(asked))
+    encoded = iter(setup.documents.encode(asked, workers=setup.workers))
     questions = []
     for record, item in items:
         docs = [next(encoded) for _ in item.choices]
         try:
             questions.append(Question(record.where, item, [_checked(doc, setup.positions) for doc in docs]))
         except BadRecord as error:
-            error.where = record.where
-            setup.rejects.take(error, record.raw, record.path, record.line)
+            setup.rejects.refuse(record, error)
     return questions
 
 

@@ -11,6 +11,7 @@ from seatools.streams.flags import (
     Config,
     Debug,
     Device,
+    DryRun,
     DType,
     ErrorPolicy,
     Force,
@@ -23,6 +24,7 @@ from seatools.streams.flags import (
     Quiet,
     Seed,
     Verbose,
+    Workers,
     new_app,
     prints_jsonl,
     run_app,
@@ -68,8 +70,10 @@ def evaluate(
     seed: Seed = 0,
     device: Device = "auto",
     dtype: DType = "auto",
+    workers: Workers = 0,
     limit: Limit = None,
     force: Force = False,
+    dry_run: DryRun = False,
     on_error: OnError = ErrorPolicy.fail,
     quarantine: Quarantine = None,
     config: Config = None,
@@ -89,8 +93,10 @@ def evaluate(
     """
     from pathlib import Path
 
+    from seatools.engine.load import model_positions, open_model
+    from seatools.eval.deactivation import read_passes
     from seatools.eval.row_formats import FORMATS
-    from seatools.eval.setup import Options, Setup, model_positions
+    from seatools.eval.setup import Options, Setup
     from seatools.eval.sources import all_paths, name_sources, read_sources
     from seatools.eval.table import print_table
     from seatools.eval.tasks import assign, pick_tasks
@@ -101,9 +107,7 @@ def evaluate(
     from seatools.streams.quarantine import rejects_policy
     from seatools.streams.records import dump
     from seatools.streams.spool import spooled
-    from seatools.text.chat import load_chat_template
-    from seatools.text.documents import Documents
-    from seatools.text.tokenizer import load_tokenizer
+    from seatools.text.documents import load_documents
 
     messages = Messages(quiet, verbose)
     chosen = pick_tasks(tasks)
@@ -123,31 +127,31 @@ def evaluate(
     )  # fmt: skip
     named, named_shots = name_sources(data), name_sources(shots_data or [])
     paths = all_paths([*named, *named_shots])
-    check_output(output, force=force, inputs=paths)
+    check_output(output, force=force, inputs=[model, *paths])
     folder = Path(model)
-    tokenizer = load_tokenizer(folder, pattern=pattern)
-    for note in tokenizer.notes:
-        messages.debug(note)
-    documents = Documents(tokenizer, load_chat_template(chat_template or folder, tokenizer_path=folder), add_eos=False)
+    documents = load_documents(folder, pattern=pattern, chat_template=chat_template, add_eos=False, note=messages.debug)
+    tokenizer = documents.tokenizer
     manifest = Manifest(
         command="eval", options={"tasks": tasks, "deactivate": deactivate or [], **vars(options)}, seed=seed
     )
-    with rejects_policy(on_error.value, quarantine, output, messages, force=force) as rejects, spooled(paths) as spool:
-        where_read = dict(zip(paths, spool[0], strict=True))
+    with (
+        rejects_policy(on_error.value, quarantine, output, messages, force=force, dry_run=dry_run) as rejects,
+        spooled(paths) as (files, stdin_digest),
+    ):
+        where_read = dict(zip(paths, files, strict=True))
         sources = read_sources(named, where_read, rejects=rejects, limit=limit)
         solved = read_sources(named_shots, where_read, rejects=rejects, limit=None)
         given = assign(chosen, sources)
-        setup = Setup(folder, tokenizer, documents, model_positions(folder), options, messages, rejects)
+        setup = Setup(folder, tokenizer, documents, model_positions(folder), options, messages, rejects, workers)
         prepared = [(task.name, task.prepare(given[task.name], solved, setup)) for task in chosen]
-
-        from seatools.engine.device import pick_device, pick_dtype
-        from seatools.engine.load import check_vocabulary, load_model
-        from seatools.eval.deactivation import read_passes
-
         passes = read_passes(deactivate or [], messages)
-        device_picked = pick_device(device)
-        loaded = load_model(folder, device=device_picked, dtype=pick_dtype(dtype, device_picked))
-        check_vocabulary(loaded, tokenizer.vocab_size, model)
+        if dry_run:
+            for name, item in prepared:
+                times = f", {len(passes)} times" if len(passes) > 1 else ""
+                messages.info(f"{name}: {item.size:,} readings of the model{times}")
+            messages.info(f"would write scores to {output or 'stdout'}; nothing is written")
+            return
+        loaded = open_model(folder, device=device, dtype=dtype, vocab_size=tokenizer.vocab_size)
         for run in passes:
             run.check(loaded)
         digest = folder_digest(folder)
@@ -180,8 +184,7 @@ def evaluate(
         manifest.counts = {"scores": len(rows)}
         if to_file:
             manifest.add_input(folder, digest)
-            for path in paths:
-                manifest.add_input(path, spool[1] if path == "-" else None)
+            manifest.add_inputs(paths, stdin_digest)
             for run in passes[1:]:
                 manifest.add_input(str(run.argument).rpartition(":")[0])
             manifest.write(output)

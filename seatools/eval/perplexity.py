@@ -91,9 +91,7 @@ class Perplexity:
         return isinstance(value.get("text"), str)
 
     def prepare(self, sources: Sequence[Source], shots: Sequence[Source], setup: Setup) -> PreparedPerplexity:
-        context_id = (
-            setup.tokenizer.context_id
-        )  # a SeaError that says how to mend it, where there is neither BOS nor EOS
+        context_id = setup.tokenizer.context_id
         window, stride = setup.options.window(setup.positions)
         texts: dict[str, list[Text]] = {}
         for source in sources:
@@ -111,17 +109,15 @@ def _encode(source: Source, setup: Setup) -> list[Text]:
         try:
             check_text(record.value)
         except BadRecord as error:
-            error.where = record.where
-            setup.rejects.take(error, record.raw, record.path, record.line)
+            setup.rejects.refuse(record, error)
             continue
         good.append(record)
     texts = []
-    encoded = setup.tokenizer.encode_batch([record.value["text"] for record in good])
+    encoded = setup.tokenizer.encode_batch([record.value["text"] for record in good], workers=setup.workers)
     for record, ids in zip(good, encoded, strict=True):
         text = record.value["text"]
         if not ids:
-            empty = BadRecord("no tokens", "the tokenizer makes no token of this text", where=record.where)
-            setup.rejects.take(empty, record.raw, record.path, record.line)
+            setup.rejects.refuse(record, BadRecord("no tokens", "the tokenizer makes no token of this text"))
             continue
         texts.append(
             Text(

@@ -79,6 +79,8 @@ class Setup:
     options: Options
     messages: Messages
     rejects: Rejects
+    workers: int = 0
+    """Threads of the tokenizer; 0: all cores."""
 
     @property
     def pad_id(self) -> int:
@@ -125,15 +127,3 @@ class Task(Protocol):
 
     def prepare(self, sources: Sequence[Source], shots: Sequence[Source], setup: Setup) -> Prepared:
         """Read, check and tokenise. Raises SeaError, naming file and line, or hands bad records to `setup.rejects`."""
-
-
-def model_positions(folder: Path) -> int | None:
-    """The longest input of the model in `folder`, by its configuration; the weights are not read."""
-    from seatools.engine.load import check_folder
-
-    config = check_folder(folder)
-    import transformers
-
-    document = transformers.CONFIG_MAPPING[config["model_type"]].from_dict(config)
-    positions = getattr(document.get_text_config(decoder=True), "max_position_embeddings", None)
-    return positions if isinstance(positions, int) and positions > 0 else None

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seatools.streams.errors import SeaError, UsageError
-from seatools.streams.inputs import expand, parse_labelled, shown
+from seatools.streams.errors import SeaError
+from seatools.streams.inputs import expand, parse_labelled, refuse_repeats, shown_together
 from seatools.streams.records import Record, RecordReader, Rejects
 
 
@@ -26,7 +26,7 @@ class Source:
 
     @property
     def shown(self) -> str:
-        return ", ".join(shown(path) for path in self.paths[:3]) + (", ..." if len(self.paths) > 3 else "")
+        return shown_together(self.paths)
 
     @property
     def first(self) -> dict[str, Any]:
@@ -53,9 +53,7 @@ def name_sources(arguments: Sequence[str]) -> list[Named]:
 def all_paths(named: Sequence[Named]) -> list[str]:
     """Every file, in order. Raises UsageError for one that is named twice: its records would count twice."""
     paths = [path for item in named for path in item.paths]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise UsageError(f"{shown(path)} is named twice", fix="name each input once")
+    refuse_repeats(paths)
     return paths
 
 
@@ -68,7 +66,7 @@ def read_sources(
         paths = tuple(spooled.get(path, path) for path in item.paths)
         records = list(RecordReader(list(paths), rejects=rejects, limit=limit))
         if not records:
-            raise SeaError("no records", where=", ".join(shown(path) for path in paths[:3]))
+            raise SeaError("no records", where=shown_together(paths))
         sources.append(Source(item.label or _common_lang(records), paths, records))
     return sources
 

@@ -7,10 +7,8 @@ With shots, the first K records of the shots with their references stand before 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seatools.eval.chrf import WORD_ORDERS, corpus_chrf
@@ -19,7 +17,7 @@ from seatools.eval.setup import Advance, Options, Score, Setup
 from seatools.eval.sources import Source
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.records import BadRecord, Record, check_prompt
-from seatools.text.tokenizer import Tokenizer
+from seatools.text.stop_tokens import stop_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -64,8 +62,7 @@ class Translation:
                 try:
                     own.append(_prompt(record, prefix, room, setup))
                 except BadRecord as error:
-                    error.where = record.where
-                    setup.rejects.take(error, record.raw, record.path, record.line)
+                    setup.rejects.refuse(record, error)
         for lang, own in prompts.items():
             if not own:
                 raise SeaError(f"no prompt left to answer for {self.name}, {lang}")
@@ -113,19 +110,6 @@ def _prompt(record: Record, prefix: str, room: int | None, setup: Setup) -> Prom
             fix="fewer --shots or --max-new-tokens, or --on-error skip",
         )
     return Prompt(record.where, ids, reference, by_line)
-
-
-def stop_ids(tokenizer: Tokenizer, model_path: Path) -> frozenset[int]:
-    """EOS, BOS (it begins another document), and what generation_config.json names as `eos_token_id`."""
-    ids: set[Any] = {tokenizer.eos_id, tokenizer.bos_id}
-    file = model_path / "generation_config.json"
-    if file.is_file():
-        try:
-            named = json.loads(file.read_text(encoding="utf-8")).get("eos_token_id")
-        except (ValueError, AttributeError) as error:
-            raise SeaError("is not a JSON object", where=str(file)) from error
-        ids |= set(named) if isinstance(named, list) else {named}
-    return frozenset(id for id in ids if isinstance(id, int))
 
 
 @dataclass(frozen=True)

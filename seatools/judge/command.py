@@ -13,9 +13,11 @@ from seatools.streams.flags import (
     Config,
     Debug,
     Device,
+    DryRun,
     DType,
     ErrorPolicy,
     Force,
+    Json,
     Limit,
     OnError,
     Output,
@@ -55,6 +57,8 @@ def judge(
     dtype: DType = "auto",
     limit: Limit = None,
     force: Force = False,
+    dry_run: DryRun = False,
+    json: Json = False,
     on_error: OnError = ErrorPolicy.fail,
     quarantine: Quarantine = None,
     config: Config = None,
@@ -72,61 +76,55 @@ def judge(
     Every pair of a prompt's answers is judged in both orders by the log-probabilities of the labels; a pair is kept
     only if both orders name the same answer. How often they agree is reported per language; 50 % is guessing.
     """
+    from seatools.engine.load import model_positions, open_model
+    from seatools.judge.both_orders import judge as judge_questions
     from seatools.judge.criteria import read_criteria
     from seatools.judge.pairs import Comparison, comparisons, fitting, preference
+    from seatools.judge.report import report
     from seatools.streams.digests import folder_digest
-    from seatools.streams.inputs import expand, shown
+    from seatools.streams.inputs import expand, shown_together
     from seatools.streams.manifest import Manifest
     from seatools.streams.outputs import check_output, open_output
     from seatools.streams.progress import Progress
     from seatools.streams.quarantine import rejects_policy
     from seatools.streams.records import BadRecord, RecordReader, check_responses
     from seatools.streams.spool import spooled
-    from seatools.text.chat import load_chat_template
-    from seatools.text.documents import Documents
-    from seatools.text.tokenizer import load_tokenizer
+    from seatools.text.documents import load_documents
 
     messages = Messages(quiet, verbose)
     paths = expand(responses or ["-"])
-    named = ", ".join(map(shown, paths[:3]))
-    check_output(output, force=force, inputs=paths)
+    check_output(output, force=force, inputs=[model, *paths])
     text = read_criteria(criteria)
-    tokenizer = load_tokenizer(model, pattern=pattern)
-    for note in tokenizer.notes:
-        messages.debug(note)
-    documents = Documents(tokenizer, load_chat_template(chat_template or model, tokenizer_path=model))
+    documents = load_documents(model, pattern=pattern, chat_template=chat_template, note=messages.debug)
     chosen = {"criteria": text, "calibrate": calibrate, "chat_template": chat_template, "pattern": pattern}
     manifest = Manifest(command="judge", options=chosen)
-    with rejects_policy(on_error.value, quarantine, output, messages, force=force) as rejects, spooled(paths) as spool:
+    positions = model_positions(model) or 1 << 30
+    with (
+        rejects_policy(on_error.value, quarantine, output, messages, force=force, dry_run=dry_run) as rejects,
+        spooled(paths) as (files, stdin_digest),
+    ):
         wanted: list[Comparison] = []
         dropped: dict[str, int] = {}
-        for record in RecordReader(spool[0], check=check_responses, rejects=rejects, limit=limit):
+        for record in RecordReader(files, check=check_responses, rejects=rejects, limit=limit):
             for item in comparisons(record):
                 if isinstance(item, BadRecord):
                     dropped[item.reason] = dropped.get(item.reason, 0) + 1
                 else:
                     wanted.append(item)
-        if not wanted:
-            raise _nothing(named, {**rejects.counts, **dropped})
-
-        from seatools.engine.device import pick_device, pick_dtype
-        from seatools.engine.load import check_vocabulary, load_model
-        from seatools.judge.both_orders import judge as judge_questions
-        from seatools.judge.report import report
-
-        where = pick_device(device)
-        loaded = load_model(model, device=where, dtype=pick_dtype(dtype, where))
-        check_vocabulary(loaded, tokenizer.vocab_size, str(model))
-        positions = getattr(loaded.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
         wanted, too_long = fitting(wanted, documents, text, positions, calibrate=calibrate)
         if too_long:
             dropped[f"longer than the judge's {positions} positions"] = too_long
         manifest.rejects = {**rejects.counts, **dropped}
         if not wanted:
-            raise _nothing(named, manifest.rejects)
+            raise _nothing(shown_together(paths), manifest.rejects)
+        num_readings = len(wanted) * (8 if calibrate else 4)
+        if dry_run:
+            messages.info(f"{len(wanted):,} pairs of answers, {num_readings:,} readings; nothing is written")
+            return
+        loaded = open_model(model, device=device, dtype=dtype, vocab_size=documents.tokenizer.vocab_size)
         langs = [str(item.record.value.get("lang") or "und") for item in wanted]
         digest = folder_digest(model)
-        with Progress("judging", len(wanted) * (8 if calibrate else 4), "readings", quiet) as progress:
+        with Progress("judging", num_readings, "readings", quiet) as progress:
             verdicts = judge_questions(
                 loaded, documents, [item.question for item in wanted], [text] * len(wanted), pad_id=0,
                 calibrate=calibrate, batch_tokens=batch_tokens, advance=progress.advance,
@@ -142,8 +140,7 @@ def judge(
             messages.warn("no pair is kept: the output is empty")
         if output not in (None, "-"):
             manifest.add_input(model, digest)
-            for path in paths:
-                manifest.add_input(path, spool[1] if path == "-" else None)
+            manifest.add_inputs(paths, stdin_digest)
             manifest.write(output)
 
 

@@ -176,7 +176,7 @@ def _run(
     if dry_run:
         for name, paths in corpora.items():
             messages.info(f"{name}: {len(paths)} files, at most {options.max_tokens:,} tokens by {options.method}")
-        messages.info(f"would write {out}")
+        messages.info(f"would write {out}; nothing is written")
         return
 
     with contextlib.ExitStack() as stack:
@@ -186,14 +186,12 @@ def _run(
         corpora = {name: [spool[path] for path in paths] for name, paths in corpora.items()}
         digests = corpora_digests(corpora)
 
-        from seatools.engine.device import pick_device, pick_dtype
-        from seatools.engine.load import load_model
+        from seatools.engine.load import open_model
         from seatools.engine.neurons import neuron_metadata, save_neurons
         from seatools.lsn_detect.report import print_table, report_rows
         from seatools.streams.digests import folder_digest
 
-        place = pick_device(options.device)
-        model = load_model(model_path, device=place, dtype=pick_dtype(options.dtype, place))
+        model = open_model(model_path, device=options.device, dtype=options.dtype)
         model_digest = folder_digest(model_path)
         manifest.add_input(model_path, model_digest)
         reads: dict[str, dict[str, int]] = {}
@@ -217,8 +215,7 @@ def _run(
         with open_output(out, force=force, binary=True) as stream:
             save_neurons(stream, sets, metadata | extra)
         manifest.rejects = rejects.counts
-    for path in inputs:
-        manifest.add_input(path, stdin_digest if path == "-" else None)
+    manifest.add_inputs(inputs, stdin_digest)
     rows = report_rows(model, sets, method=options.method, reads=reads)
     manifest.counts = {row["lang"]: {"neurons": row["num_neurons"], **reads.get(row["lang"], {})} for row in rows}
     manifest.write(out)
@@ -245,7 +242,7 @@ def _detect(
 
     tokenizer = load_tokenizer(tokenizer_path, pattern=pattern)
     for note in tokenizer.notes:
-        messages.warn(note)
+        messages.debug(note)
     check_vocabulary(model, tokenizer.vocab_size, tokenizer_path)
     documents = Documents(tokenizer, add_eos=False)
     counts = {lang: CorpusCounts() for lang in corpora}

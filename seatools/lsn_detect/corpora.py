@@ -16,14 +16,14 @@ import torch
 
 from seatools.engine.rows import Batch, make_batch
 from seatools.lsn_detect.options import DetectOptions
+from seatools.streams.batches import record_batches
 from seatools.streams.digests import sha256_file
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.inputs import expand, parse_labelled, same_file, shown
-from seatools.streams.records import BadRecord, Record, RecordReader, Rejects, check_text
+from seatools.streams.records import RecordReader, Rejects, check_text
 from seatools.text.documents import Documents
 from seatools.text.packing import pack
 
-_WINDOW_RECORDS, _WINDOW_BYTES = 1024, 4 << 20
 _SAMPLE_CHARACTERS = 200_000  # for the check of the script
 
 
@@ -108,13 +108,12 @@ def token_documents(
     is cut so that exactly `max_tokens` are read.
     """
     reader = RecordReader(list(paths), check=check_text, rejects=rejects, limit=options.limit)
-    for records in _windows(reader):
+    for records in record_batches(reader):
         window: list[np.ndarray] = []
         encoded = documents.encode([{"text": record.value["text"]} for record in records], workers=workers)
         for record, doc in zip(records, encoded, strict=True):
             if isinstance(doc, SeaError):
-                bad = BadRecord("not usable", doc.what, where=record.where, fix=doc.fix)
-                rejects.take(bad, record.raw, record.path, record.line)
+                rejects.refuse(record, doc, reason="not usable")
                 continue
             if options.method == "plnd" and len(doc.ids) < options.min_doc_tokens:
                 counts.num_short += 1
@@ -153,16 +152,3 @@ def packed_batches(
                     spans.append(Span(number, at, at + length))
                     at += length
             yield PackedBatch(make_batch(laid, None, pad_id, device), tuple(spans))
-
-
-def _windows(reader: RecordReader) -> Iterator[list[Record]]:
-    window: list[Record] = []
-    size = 0
-    for record in reader:
-        window.append(record)
-        size += len(record.raw)
-        if len(window) >= _WINDOW_RECORDS or size >= _WINDOW_BYTES:
-            yield window
-            window, size = [], 0
-    if window:
-        yield window

@@ -19,7 +19,7 @@ from seatools.lsn_detect.lape import select as select_by_entropy
 from seatools.lsn_detect.neuron_weights import Chosen, as_weights
 from seatools.lsn_detect.options import DetectOptions
 from seatools.lsn_detect.plnd import Importances, language_sets
-from seatools.lsn_detect.scripts import script_warning
+from seatools.lsn_detect.script_check import script_warning
 from seatools.lsn_detect.statistics import observe
 from seatools.streams.errors import SeaError
 

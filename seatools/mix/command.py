@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -35,7 +34,6 @@ from seatools.streams.flags import (
 if TYPE_CHECKING:
     from seatools.mix.options import MixOptions
     from seatools.streams.messages import Messages
-    from seatools.text.documents import Documents
 
 
 class UnitChoice(StrEnum):
@@ -149,6 +147,7 @@ def mix(
     from seatools.streams.quarantine import rejects_policy
     from seatools.streams.records import dump
     from seatools.streams.sizes import parse_count
+    from seatools.text.documents import load_documents
 
     messages = Messages(quiet, verbose)
     options = MixOptions(
@@ -173,12 +172,13 @@ def mix(
     manifest = Manifest("mix", options, seed)
     given = [path for path in (tokenizer, chat_template) if path is not None]
     check_output(output, force=force, inputs=[*_input_paths(options, messages), *given])
-    documents = _documents(tokenizer, pattern, chat_template, messages) if tokenizer is not None else None
-    policy = "skip" if dry_run and on_error == "quarantine" else on_error.value  # a dry run writes nothing
+    documents = None
+    if tokenizer is not None:
+        documents = load_documents(tokenizer, pattern=pattern, chat_template=chat_template, note=messages.debug)
 
     with DocumentStore() as store, contextlib.ExitStack() as stack:
         rejects = stack.enter_context(
-            rejects_policy(policy, None if dry_run else quarantine, output, messages, force=force)
+            rejects_policy(on_error.value, quarantine, output, messages, force=force, dry_run=dry_run)
         )
         indexes = [
             build_index(spec, store, rejects, documents=documents, workers=workers, limit=limit, quiet=quiet)
@@ -236,19 +236,6 @@ def _input_paths(options: MixOptions, messages: Messages) -> list[str]:
                 messages.warn(f"{path} is in source {owner[path]} and in source {spec.name}")
             owner[path] = spec.name
     return list(owner)
-
-
-def _documents(path: str, pattern: str | None, chat_template: str | None, messages: Messages) -> Documents:
-    """The tokenizer and the template: the one given, else that of the tokenizer's folder."""
-    from seatools.text.chat import load_chat_template
-    from seatools.text.documents import Documents
-    from seatools.text.tokenizer import load_tokenizer
-
-    tokenizer = load_tokenizer(path, pattern=pattern)
-    for note in tokenizer.notes:
-        messages.warn(note)
-    folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
-    return Documents(tokenizer, load_chat_template(chat_template or folder, tokenizer_path=folder))
 
 
 def main(argv: list[str]) -> int:

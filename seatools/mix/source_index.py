@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import unicodedata
 from array import array
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from seatools.mix.document_store import DocumentStore, Place, StoredFile
 from seatools.mix.source_specs import SourceSpec
+from seatools.streams.batches import batches
 from seatools.streams.errors import SeaError
 from seatools.streams.progress import Progress
-from seatools.streams.records import BadRecord, Record, Rejects, check_training
+from seatools.streams.records import Record, Rejects, check_training
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,7 +98,7 @@ def build_index(
     index, rejected_before, files_before = SourceIndex(spec, store), rejects.total, len(store.files)
     with Progress(f"indexing {spec.name}", quiet=quiet) as progress:
         placed = store.records([spec.glob], check=check_training, rejects=rejects, limit=limit)
-        for batch in _batches(placed):
+        for batch in batches(placed, lambda item: len(item[0].raw), max_items=BATCH_DOCS, max_size=BATCH_BYTES):
             _add_batch(index, batch, rejects, documents, workers)
             progress.advance(len(batch))
     index.num_rejected = rejects.total - rejected_before
@@ -112,19 +112,6 @@ def build_index(
     return index
 
 
-def _batches(placed: Iterable[Placed]) -> Iterator[list[Placed]]:
-    batch: list[Placed] = []
-    size = 0
-    for item in placed:
-        batch.append(item)
-        size += len(item[0].raw)
-        if len(batch) == BATCH_DOCS or size >= BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
-
 def _add_batch(
     index: SourceIndex, batch: list[Placed], rejects: Rejects, documents: Documents | None, workers: int
 ) -> None:
@@ -136,8 +123,7 @@ def _add_batch(
         encoded = documents.encode([record.value for record, _ in batch], workers=workers)
     for (record, place), doc in zip(batch, encoded, strict=True):
         if isinstance(doc, SeaError):
-            error = BadRecord(doc.what.partition(":")[0], doc.what, where=record.where, fix=doc.fix)
-            rejects.take(error, record.raw, record.path, record.line)
+            rejects.refuse(record, doc, reason=doc.what.partition(":")[0])
             continue
         text = _text(record.value)
         index.files.append(place.file)

@@ -52,9 +52,7 @@ def tokenize_prompts(
                 what = f"the prompt has {len(ids)} tokens, the model has room for {room}"
                 raise BadRecord("prompt too long", what, fix="lower --max-new-tokens, or --on-error skip")
         except SeaError as error:
-            bad = error if isinstance(error, BadRecord) else BadRecord("bad prompt", error.what, fix=error.fix)
-            bad.where = bad.where or record.where
-            rejects.take(bad, record.raw, record.path, record.line)
+            rejects.refuse(record, error, reason="bad prompt")
             continue
         found.append((record, ids))
     return found

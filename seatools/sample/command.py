@@ -12,9 +12,11 @@ from seatools.streams.flags import (
     Config,
     Debug,
     Device,
+    DryRun,
     DType,
     ErrorPolicy,
     Force,
+    Json,
     Limit,
     OnError,
     Output,
@@ -59,6 +61,8 @@ def sample(
     dtype: DType = "auto",
     limit: Limit = None,
     force: Force = False,
+    dry_run: DryRun = False,
+    json: Json = False,
     on_error: OnError = ErrorPolicy.fail,
     quarantine: Quarantine = None,
     config: Config = None,
@@ -77,55 +81,54 @@ def sample(
     the same --seed gets the same answers, whatever else is in the input.
     """
     from seatools.engine.generate import SamplingOptions
+    from seatools.engine.load import model_positions, open_model
     from seatools.sample.answers import answer, tokenize_prompts
-    from seatools.sample.prompts import prompt_of, read_prompts, stop_ids
+    from seatools.sample.prompts import prompt_of, read_prompts
     from seatools.streams.digests import folder_digest
-    from seatools.streams.inputs import expand, shown
+    from seatools.streams.inputs import expand, shown_together
     from seatools.streams.manifest import Manifest
     from seatools.streams.outputs import check_output, open_output
     from seatools.streams.progress import Progress
     from seatools.streams.quarantine import rejects_policy
     from seatools.streams.records import with_keys
     from seatools.streams.spool import spooled
-    from seatools.text.chat import load_chat_template
-    from seatools.text.documents import Documents
-    from seatools.text.tokenizer import load_tokenizer
+    from seatools.text.documents import load_documents
+    from seatools.text.stop_tokens import stop_ids
 
     messages = Messages(quiet, verbose)
     paths = expand(prompts or ["-"])
-    check_output(output, force=force, inputs=paths)
-    tokenizer = load_tokenizer(model, pattern=pattern)
-    for note in tokenizer.notes:
-        messages.debug(note)
-    documents = Documents(tokenizer, load_chat_template(chat_template or model, tokenizer_path=model))
+    check_output(output, force=force, inputs=[model, *paths])
+    documents = load_documents(model, pattern=pattern, chat_template=chat_template, note=messages.debug)
     options = SamplingOptions(
         max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, top_k=top_k, min_p=min_p,
-        stop_ids=stop_ids(tokenizer, model), stop_strings=tuple(stop or ()),
+        stop_ids=stop_ids(documents.tokenizer, model), stop_strings=tuple(stop or ()),
     )  # fmt: skip
     if system is not None and documents.template is None:
         raise UsageError("--system needs a chat template", fix="--chat-template FILE")
     chosen = {"num": num, "sampling": options, "system": system, "chat_template": chat_template, "pattern": pattern}
     manifest = Manifest(command="sample", options=chosen, seed=seed)
-    with rejects_policy(on_error.value, quarantine, output, messages, force=force) as rejects, spooled(paths) as spool:
-        records = read_prompts(spool[0], rejects=rejects, limit=limit)
-        if not records:
-            raise SeaError("no prompt to answer", where=", ".join(map(shown, paths[:3])))
-
-        from seatools.engine.device import pick_device, pick_dtype
-        from seatools.engine.load import check_vocabulary, load_model
-
-        where = pick_device(device)
-        loaded = load_model(model, device=where, dtype=pick_dtype(dtype, where), packing=False)
-        check_vocabulary(loaded, tokenizer.vocab_size, str(model))
-        positions = getattr(loaded.config.get_text_config(), "max_position_embeddings", None) or 1 << 30
-        if positions <= max_new_tokens:
-            raise UsageError(
-                f"--max-new-tokens {max_new_tokens} leaves no room in the model's {positions} positions",
-                fix="a lower --max-new-tokens",
-            )
+    positions = model_positions(model) or 1 << 30
+    if positions <= max_new_tokens:
+        raise UsageError(
+            f"--max-new-tokens {max_new_tokens} leaves no room in the model's {positions} positions",
+            fix="a lower --max-new-tokens",
+        )
+    with (
+        rejects_policy(on_error.value, quarantine, output, messages, force=force, dry_run=dry_run) as rejects,
+        spooled(paths) as (files, stdin_digest),
+    ):
+        records = read_prompts(files, rejects=rejects, limit=limit)
         asked = tokenize_prompts(records, documents, room=positions - max_new_tokens, system=system, rejects=rejects)
         if not asked:
-            raise SeaError("no prompt to answer", where=", ".join(map(shown, paths[:3])))
+            raise SeaError("no prompt to answer", where=shown_together(paths))
+        if dry_run:
+            longest = max(len(ids) for _, ids in asked)
+            messages.info(
+                f"{len(asked):,} prompts, the longest of {longest:,} tokens: would write {len(asked) * num:,} answers "
+                f"of at most {max_new_tokens:,} tokens to {output or 'stdout'}; nothing is written"
+            )
+            return
+        loaded = open_model(model, device=device, dtype=dtype, vocab_size=documents.tokenizer.vocab_size, packing=False)
         digest = folder_digest(model)
         settings: dict[str, Any] = {
             "model": digest[:16], "temperature": temperature, "top_p": top_p, "top_k": top_k, "min_p": min_p,
@@ -150,8 +153,7 @@ def sample(
         manifest.counts = {"prompts": len(asked), "responses": len(asked) * num}
         if output not in (None, "-"):
             manifest.add_input(model, digest)
-            for path in paths:
-                manifest.add_input(path, spool[1] if path == "-" else None)
+            manifest.add_inputs(paths, stdin_digest)
             manifest.write(output)
 
 

@@ -1,14 +1,11 @@
-"""Prompt records as `sample` takes them, and the token ids that end an answer."""
+"""Prompt records as `sample` takes them."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from seatools.streams.errors import SeaError
 from seatools.streams.inputs import bare_suffix
 from seatools.streams.records import (
     BadRecord,
@@ -20,7 +17,6 @@ from seatools.streams.records import (
     check_text,
     dump,
 )
-from seatools.text.tokenizer import Tokenizer
 
 
 def read_prompts(paths: Sequence[str], *, rejects: Rejects, limit: int | None) -> list[Record]:
@@ -58,18 +54,3 @@ def _as_prompt(record: Record) -> Record:
     """A line of plain text becomes a record {"prompt": line}."""
     value = {"prompt": record.value["text"]}
     return dataclasses.replace(record, raw=dump(value), value=value)
-
-
-def stop_ids(tokenizer: Tokenizer, model_path: Path) -> frozenset[int]:
-    """EOS, BOS (a model trained on packed stories ends one by beginning the next), and what config.json and
-    generation_config.json name as `eos_token_id`."""
-    ids = {id_ for id_ in (tokenizer.eos_id, tokenizer.bos_id) if id_ is not None}
-    for file in (model_path / "config.json", model_path / "generation_config.json"):
-        if not file.is_file():
-            continue
-        try:
-            named = json.loads(file.read_bytes()).get("eos_token_id")
-        except (ValueError, AttributeError) as error:
-            raise SeaError("is not a JSON object", where=str(file)) from error
-        ids |= {id_ for id_ in (named if isinstance(named, list) else [named]) if isinstance(id_, int)}
-    return frozenset(ids)

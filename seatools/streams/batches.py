@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from seatools.streams.records import Record
+
 T = TypeVar("T")
 
 
@@ -23,3 +25,8 @@ def batches(
             batch, total = [], 0
     if batch:
         yield batch
+
+
+def record_batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Records to tokenise together: 1,024 of them or 4 MiB of lines."""
+    return batches(records, lambda record: len(record.raw), max_size=4 << 20, max_items=1024)

@@ -1,4 +1,4 @@
-"""How many cores this process may use: what `--workers 0` means. A container or `taskset` may allow fewer than exist."""
+"""What `--workers 0` means. A container or `taskset` may allow fewer cores than there are."""
 
 from __future__ import annotations
 

@@ -17,17 +17,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from seatools.streams.digests import MODEL_FILES
 from seatools.streams.errors import UsageError
 from seatools.streams.inputs import same_file
 
 
 def check_output(path: str | Path | None, *, force: bool = False, inputs: Iterable[str | Path] = ()) -> None:
-    """Refuse an output before any work is done: it exists, it is an input, or its folder is missing."""
+    """Refuse an output before any work is done: it exists, it is an input, or its folder is missing.
+
+    Among `inputs` a folder stands for the files of the model or tokenizer in it.
+    """
     if path is None or str(path) == "-":
         return
     target = Path(path)
     for source in inputs:
-        if str(source) != "-" and same_file(target, source):
+        if str(source) == "-":
+            continue
+        parts = (file for pattern in MODEL_FILES for file in Path(source).glob(pattern))
+        if any(same_file(target, file) for file in (source, *parts)):
             raise UsageError(f"{target} is both input and output", fix="write to another path")
     if _special(target):
         return

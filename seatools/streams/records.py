@@ -89,9 +89,9 @@ class Rejects:
             self.quarantine.write(orjson.dumps(row) + b"\n")
 
     def refuse(self, record: Record, error: SeaError, *, reason: str = "bad record") -> None:
-        """`take` for a record that turned out bad after it was read; `reason` is for errors that name none."""
+        """`take` for a record that turned out bad after it was read; `reason` is for an error that names none."""
         if not isinstance(error, BadRecord):
-            error = BadRecord(reason, error.what, where=error.where, fix=error.fix)
+            error = BadRecord(reason, error.what, fix=error.fix)
         error.where = error.where or record.where
         self.take(error, record.raw, record.path, record.line)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -54,19 +55,46 @@ def read_header(path: str | Path) -> tuple[dict[str, dict[str, Any]], dict[str, 
     return header, metadata, 8 + length
 
 
-def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Every tensor of a file as numpy (no bf16: read those with torch), and its metadata."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+def map_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Every tensor of a file as a read-only view into one memory map (no bf16: read those with torch), and its
+    metadata."""
+    import numpy as np
 
-    header, metadata, _ = read_header(path)
+    header, metadata, start = read_header(path)
+    content = np.memmap(path, dtype=np.uint8, mode="r")[start:]
+    tensors = {}
     for name, entry in header.items():
-        if entry["dtype"] not in _DTYPES.values():
+        dtype = next((dtype for dtype, code in _DTYPES.items() if code == entry["dtype"]), None)
+        if dtype is None:
             raise SeaError(f'{path}: tensor "{name}" is {entry["dtype"]}, which numpy does not have')
-    try:
-        return load_file(str(path)), metadata
-    except SafetensorError as error:
-        raise SeaError(f"{path}: not a valid safetensors file: {error}") from error
+        try:
+            first, end = entry["data_offsets"]
+            view = np.asarray(content[first:end]).view(np.dtype(dtype).newbyteorder("<"))
+            tensors[name] = view.reshape(entry["shape"])
+        except (TypeError, ValueError) as error:
+            raise SeaError(f'{path}: tensor "{name}" has no valid entry in the header: {error}') from error
+    return tensors, metadata
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """`map_tensors` read into memory."""
+    tensors, metadata = map_tensors(path)
+    return {name: tensor.copy() for name, tensor in tensors.items()}, metadata
+
+
+def write_header(
+    target: IO[bytes], tensors: Iterable[tuple[str, str, Sequence[int], int]], metadata: Mapping[str, str]
+) -> None:
+    """Begin a file whose tensors, (name, dtype, shape, bytes), follow end to end in this order."""
+    header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}
+    offset = 0
+    for name, dtype, shape, num_bytes in tensors:
+        header[name] = {"dtype": dtype, "shape": [*shape], "data_offsets": [offset, offset + num_bytes]}
+        offset += num_bytes
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    target.write(len(text).to_bytes(8, "little"))
+    target.write(text)
 
 
 def save_tensors(target: str | Path | IO[bytes], tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
@@ -84,18 +112,11 @@ def save_tensors(target: str | Path | IO[bytes], tensors: dict[str, np.ndarray],
         return
     import numpy as np
 
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
-    arrays, offset = [], 0
+    arrays = {}
     for name in sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name)):
         array = np.asarray(tensors[name], order="C")
-        array = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        span = [offset, offset + array.nbytes]
-        header[name] = {"dtype": _DTYPES[array.dtype.name], "shape": list(array.shape), "data_offsets": span}
-        arrays.append(array)
-        offset += array.nbytes
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
-    text += b" " * (-len(text) % 8)
-    target.write(len(text).to_bytes(8, "little"))
-    target.write(text)
-    for array in arrays:
+        arrays[name] = array.astype(array.dtype.newbyteorder("<"), copy=False)
+    rows = [(name, _DTYPES[array.dtype.name], array.shape, array.nbytes) for name, array in arrays.items()]
+    write_header(target, rows, dict(sorted(metadata.items())))
+    for array in arrays.values():
         target.write(array.reshape(-1).view(np.uint8).data)

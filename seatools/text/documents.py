@@ -11,9 +11,10 @@ transformers' `apply_chat_template`; in plain text it stays text.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -203,6 +204,28 @@ class Documents:
             missing -= len(self.tokenizer.piece_bytes(int(whole[end])))
             end += 1
         return end
+
+
+def load_documents(
+    path: str | Path,
+    *,
+    pattern: str | None = None,
+    chat_template: str | Path | None = None,
+    add_eos: bool = True,
+    note: Callable[[str], None] = lambda text: None,
+) -> Documents:
+    """The tokenizer at `path` and the chat template: the one given, else that of the tokenizer's folder, if any.
+
+    `note` is told what the tokenizer has to say about itself (`Tokenizer.notes`).
+    """
+    from seatools.text.chat import load_chat_template
+    from seatools.text.tokenizer import load_tokenizer
+
+    tokenizer = load_tokenizer(path, pattern=pattern)
+    for text in tokenizer.notes:
+        note(text)
+    template = load_chat_template(chat_template or path, tokenizer_path=path)
+    return Documents(tokenizer, template, add_eos=add_eos)
 
 
 def _common_prefix(a: np.ndarray, b: np.ndarray) -> int:

@@ -2,24 +2,26 @@
 
 A safetensors file (any safetensors reader opens it) of six flat tensors: `input_ids` u32 [tokens], `loss_mask` u8
 [tokens], `doc_lens` u32 [segments], `source_id` u16 [segments], and the offsets `row_tokens` and `row_docs` u64
-[rows + 1] into them; 5 bytes a token. Names, counts and the tokenizer's digest are its metadata. The header is written
-here, with sorted keys, because the safetensors package (0.8) writes metadata in another order each time, and the same
-data must give the same bytes. Reading maps the file and looks only at the four small tensors, so a run starts at once.
+[rows + 1] into them; 5 bytes a token. Names, counts and the tokenizer's digest are its metadata. The same data
+gives the same bytes (`streams.tensors`). Reading maps the file and looks only at the four small tensors, so a run
+starts at once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
 from seatools.streams.errors import SeaError
+from seatools.streams.outputs import open_output
+from seatools.streams.tensors import map_tensors, save_tensors
 
 if TYPE_CHECKING:
     from seatools.text.documents import TokenizedDoc
@@ -27,14 +29,13 @@ if TYPE_CHECKING:
 
 FORMAT = "sea-packed"
 VERSION = "1"
-# Tensor -> (safetensors' name of its type, numpy's), in file order: the widest first keeps every one of them aligned.
 TENSORS = {
-    "row_tokens": ("U64", "<u8"),
-    "row_docs": ("U64", "<u8"),
-    "input_ids": ("U32", "<u4"),
-    "doc_lens": ("U32", "<u4"),
-    "source_id": ("U16", "<u2"),
-    "loss_mask": ("U8", "|u1"),
+    "row_tokens": "uint64",
+    "row_docs": "uint64",
+    "input_ids": "uint32",
+    "doc_lens": "uint32",
+    "source_id": "uint16",
+    "loss_mask": "uint8",
 }
 MAX_SOURCES = 1 << 16
 
@@ -63,20 +64,20 @@ def write_packed(
     if len(source_ids) and not 0 <= min(source_ids) <= max(source_ids) < len(sources):
         raise ValueError(f"a source id outside the {len(sources)} sources")
     segments = list(chain.from_iterable(rows))
-    doc_lens = np.array([segment.length for segment in segments], dtype="<u4")
-    row_docs = _offsets(np.array([len(row) for row in rows], dtype="<u8"))
+    doc_lens = np.array([segment.length for segment in segments], dtype=np.uint32)
+    row_docs = _offsets(np.array([len(row) for row in rows], dtype=np.uint64))
     row_tokens = _offsets(doc_lens)[row_docs]
     longest = int(np.diff(row_tokens).max(initial=0))
     if longest > row_length:
         raise SeaError(f"a row of {longest:,} tokens does not fit into a row length of {row_length:,}")
-    loss_mask = _gather([docs[doc].loss_mask[start : start + length] for doc, start, length in segments], "|u1")
+    loss_mask = _gather([docs[doc].loss_mask[start : start + length] for doc, start, length in segments], np.uint8)
     loss_mask[_offsets(doc_lens)[:-1]] = 0
     tensors = {
         "row_tokens": row_tokens,
         "row_docs": row_docs,
-        "input_ids": _gather([docs[doc].ids[start : start + length] for doc, start, length in segments], "<u4"),
+        "input_ids": _gather([docs[doc].ids[start : start + length] for doc, start, length in segments], np.uint32),
         "doc_lens": doc_lens,
-        "source_id": np.array([source_ids[segment.doc] for segment in segments], dtype="<u2"),
+        "source_id": np.array([source_ids[segment.doc] for segment in segments], dtype=np.uint16),
         "loss_mask": loss_mask,
     }
     metadata = {
@@ -92,19 +93,9 @@ def write_packed(
         raise ValueError(f"metadata keys that the format itself uses: {sorted(taken)}")
     metadata |= extra or {}
 
-    if not isinstance(destination, (str, Path)):
-        _write(destination, tensors, metadata)
-        return metadata
-    try:
-        file = open(destination, "xb")  # noqa: SIM115 - closed below, and removed if writing fails
-    except FileExistsError:
-        raise SeaError("exists already", where=str(destination), fix="give another path") from None
-    try:
-        with file:
-            _write(file, tensors, metadata)
-    except BaseException:
-        os.unlink(destination)
-        raise
+    opened = open_output(destination) if isinstance(destination, str | Path) else contextlib.nullcontext(destination)
+    with opened as stream:
+        save_tensors(stream, tensors, metadata)
     return metadata
 
 
@@ -176,11 +167,14 @@ class PackedData:
 def read_packed(path: str | Path) -> PackedData:
     """Map a packed-data file. Raises SeaError, naming it, if it is truncated, of another kind, or inconsistent."""
     path = str(path)
-    tensors, metadata = _map(path)
+    tensors, metadata = map_tensors(path)
     if metadata.get("format") != FORMAT or tensors.keys() != TENSORS.keys():
         raise SeaError("not packed data", where=path, fix="make it with: sea mix --pack LENGTH -o FILE")
     if metadata.get("version") != VERSION:
         raise SeaError(f"packed data of version {metadata.get('version')}; this sea reads {VERSION}", where=path)
+    for name, dtype in TENSORS.items():
+        if tensors[name].dtype != dtype or tensors[name].ndim != 1:
+            raise _damaged(path, f"{name} is {tensors[name].dtype} {list(tensors[name].shape)}, not a list of {dtype}")
     data = PackedData(path=path, metadata=metadata, **tensors)
     try:
         counts = data.row_length, data.num_targets, int(metadata["num_tokens"]), len(data.sources)
@@ -215,7 +209,7 @@ def _damaged(path: str, what: str) -> SeaError:
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:
     """Where each of consecutive runs begins, and where the last ends: uint64 [len(lengths) + 1]."""
-    offsets = np.zeros(len(lengths) + 1, dtype="<u8")
+    offsets = np.zeros(len(lengths) + 1, dtype=np.uint64)
     np.cumsum(lengths, out=offsets[1:])
     return offsets
 
@@ -225,63 +219,5 @@ def _are_offsets(offsets: np.ndarray, total: int) -> bool:
     return bool(len(offsets) and offsets[0] == 0 and offsets[-1] == total and (offsets[1:] >= offsets[:-1]).all())
 
 
-def _gather(parts: Sequence[np.ndarray], dtype: str) -> np.ndarray:
+def _gather(parts: Sequence[np.ndarray], dtype: type[np.generic]) -> np.ndarray:
     return np.concatenate([np.empty(0, dtype), *parts]).astype(dtype, copy=False)
-
-
-def _write(file: IO[bytes], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """The safetensors layout: u64 length of the header, header (JSON, padded to 8 bytes), the tensors end to end."""
-    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
-    end = 0
-    for name, (type_name, _) in TENSORS.items():
-        start, end = end, end + tensors[name].nbytes
-        header[name] = {"dtype": type_name, "shape": list(tensors[name].shape), "data_offsets": [start, end]}
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    file.write(len(text).to_bytes(8, "little"))
-    file.write(text)
-    for name in TENSORS:
-        file.write(tensors[name].data)
-
-
-def _map(path: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """The flat tensors of a safetensors file as views into one read-only map, those of `TENSORS` only, and its
-    metadata; SeaError if the file is not safetensors, ends early or goes on after the last tensor."""
-    try:
-        size = os.path.getsize(path)
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if 8 + length <= size else None
-    except OSError as error:
-        raise SeaError(f"cannot be read: {error.strerror}", where=path) from None
-    except ValueError:
-        header = None
-    if not isinstance(header, dict):
-        raise SeaError("not packed data: it has no safetensors header", where=path, fix="make it with sea mix --pack")
-    metadata = header.pop("__metadata__", {})
-    metadata = metadata if isinstance(metadata, dict) else {}
-    content = np.memmap(path, dtype=np.uint8, mode="r")[8 + length :] if size > 8 + length else np.empty(0, np.uint8)
-    tensors, end = {}, 0
-    try:
-        for name, entry in header.items():
-            start, stop = entry["data_offsets"]
-            end = max(end, stop)
-            if name in TENSORS:
-                type_name, dtype = TENSORS[name]
-                if entry["dtype"] != type_name or not 0 <= start <= stop:
-                    raise _damaged(path, f"{name} has the type {entry['dtype']} and not {type_name}")
-                (count,) = entry["shape"]
-                if stop <= len(content):
-                    tensors[name] = np.asarray(content[start:stop]).view(dtype)
-                    if len(tensors[name]) != count:
-                        raise _damaged(path, f"{name} has not the shape that its header says")
-    except (KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, f"its header: {error}") from None
-    if end != len(content):
-        raise SeaError(
-            f"{'truncated' if end > len(content) else 'more data than its header says'}: "
-            f"{size:,} bytes instead of {8 + length + end:,}",
-            where=path,
-            fix="copy it again, or make it again with sea mix --pack",
-        )
-    return tensors, metadata

@@ -133,16 +133,12 @@ def _run(
     from seatools.streams.digests import folder_digest, sha256_file
     from seatools.streams.manifest import Manifest
     from seatools.streams.quarantine import rejects_policy
-    from seatools.text.chat import load_chat_template
-    from seatools.text.documents import Documents
+    from seatools.text.documents import load_documents
     from seatools.text.packed import read_packed
-    from seatools.text.tokenizer import load_tokenizer
     from seatools.train.data import SPOOL, check_spool, made_from, packed_path, parse_sources, spool_packed
 
-    tokenizer = load_tokenizer(tokenizer_path, pattern=pattern)
-    for note in tokenizer.notes:
-        messages.warn(note)
-    template = load_chat_template(chat_template or tokenizer_path, tokenizer_path=tokenizer_path)
+    documents = load_documents(tokenizer_path, pattern=pattern, chat_template=chat_template, note=messages.debug)
+    tokenizer = documents.tokenizer
     sources = parse_sources(data, outside=out.resolve() if resume else None)
     given = packed_path(sources)
     if given is not None and limit is not None:
@@ -165,7 +161,7 @@ def _run(
     with run as folder:
         origin = made_from(
             sources, seq_len=options.seq_len, seed=options.seed, limit=limit,
-            template=None if template is None else template.source,
+            template=None if documents.template is None else documents.template.source,
         )  # fmt: skip
         if resumed_spool:
             packed = read_packed(out / SPOOL)
@@ -183,7 +179,7 @@ def _run(
                     for path in source.paths:
                         manifest.add_input(path, source=source.name)
                 packed = spool_packed(
-                    sources, Documents(tokenizer, template), folder.path / SPOOL, origin=origin,
+                    sources, documents, folder.path / SPOOL, origin=origin,
                     inputs=manifest.inputs, digest=tokenizer.digest(), rejects=rejects, limit=limit, workers=workers,
                     messages=messages,
                 )  # fmt: skip

@@ -10,27 +10,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from seatools.streams.batches import record_batches
 from seatools.streams.errors import SeaError, UsageError
-from seatools.streams.inputs import expand, parse_labelled, shown
+from seatools.streams.inputs import expand, parse_labelled, refuse_repeats, shown_together
 from seatools.streams.messages import Messages
 from seatools.streams.outputs import open_output
 from seatools.streams.progress import Progress
-from seatools.streams.records import BadRecord, RecordReader, Rejects, check_training
+from seatools.streams.records import RecordReader, Rejects, check_training
 from seatools.text.documents import Documents, TokenizedDoc
 from seatools.text.packed import PackedData, read_packed, write_packed
 from seatools.text.packing import pack
 
-if TYPE_CHECKING:
-    from seatools.streams.records import Record
-
 SPOOL = "packed.safetensors"
-_BATCH_RECORDS, _BATCH_BYTES = 1024, 4 << 20
 
 
 @dataclass(frozen=True)
@@ -54,9 +50,7 @@ def parse_sources(arguments: Sequence[str], *, outside: Path | None = None) -> l
             paths = [path for path in paths if path == "-" or not Path(path).resolve().is_relative_to(outside)]
         grouped.setdefault(label or "data", []).extend(paths)
     sources = [Source(name, tuple(paths)) for name, paths in grouped.items()]
-    path, times = Counter(path for source in sources for path in source.paths).most_common(1)[0] if sources else ("", 0)
-    if times > 1:
-        raise UsageError(f"{shown(path)} is named twice", fix="name each input once")
+    refuse_repeats([path for source in sources for path in source.paths])
     if any(path.endswith(".safetensors") for source in sources for path in source.paths) and (
         len(sources) > 1 or len(sources[0].paths) > 1
     ):
@@ -123,19 +117,18 @@ def spool_packed(
         for number, source in enumerate(sources):
             before = len(docs)
             reader = RecordReader(list(source.paths), check=check_training, rejects=rejects, limit=limit)
-            for batch in _batches(reader):
-                for record, doc in zip(batch, _encoded(documents, batch, workers), strict=True):
+            for batch in record_batches(reader):
+                encoded = documents.encode([record.value for record in batch], workers=workers)
+                for record, doc in zip(batch, encoded, strict=True):
                     if isinstance(doc, SeaError):
-                        bad = BadRecord("not trainable", doc.what, where=record.where, fix=doc.fix)
-                        rejects.take(bad, record.raw, record.path, record.line)
+                        rejects.refuse(record, doc, reason="not trainable")
                         continue
                     docs.append(doc)
                     source_ids.append(number)
                 progress.advance(len(batch))
             if len(docs) == before:
-                where = ", ".join(shown(path) for path in source.paths[:3])
                 fix = rejects.summary() if rejects.total else "is the file empty?"
-                raise SeaError("no record to train on", where=where, fix=fix)
+                raise SeaError("no record to train on", where=shown_together(source.paths), fix=fix)
     rows = pack([len(doc.ids) for doc in docs], origin["--seq-len"], seed=origin["--seed"])
     notes = {"made_from": dict(origin), "inputs": list(inputs), "rejects": dict(rejects.counts)}
     with open_output(path, force=True) as stream:
@@ -144,20 +137,3 @@ def spool_packed(
             sources=[source.name for source in sources], extra={key: json.dumps(note) for key, note in notes.items()},
         )  # fmt: skip
     return read_packed(path)
-
-
-def _encoded(documents: Documents, batch: Sequence[Record], workers: int) -> list[TokenizedDoc | SeaError]:
-    return documents.encode([record.value for record in batch], workers=workers)
-
-
-def _batches(reader: RecordReader) -> Iterator[list[Record]]:
-    batch: list[Record] = []
-    size = 0
-    for record in reader:
-        batch.append(record)
-        size += len(record.raw)
-        if len(batch) >= _BATCH_RECORDS or size >= _BATCH_BYTES:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch

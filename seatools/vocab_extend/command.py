@@ -65,7 +65,7 @@ def vocab_extend(
 
     The folder gets every tokenizer file that the base has, with the new tokens in it, and new_tokens.jsonl.
     """
-    from seatools.streams.inputs import expand, parse_labelled
+    from seatools.streams.inputs import expand, parse_labelled, refuse_repeats
     from seatools.streams.manifest import Manifest
     from seatools.streams.outputs import check_output, output_folder
     from seatools.streams.quarantine import rejects_policy
@@ -80,8 +80,7 @@ def vocab_extend(
     labelled = [(lang or "und", spec) for lang, spec in map(parse_labelled, texts)]
     guarded = [(lang or "und", spec) for lang, spec in map(parse_labelled, protect or [])]
     specs = [spec for _, spec in (*labelled, *guarded)]
-    if specs.count("-") > 1:
-        raise UsageError("standard input is named twice", fix="name it once")
+    refuse_repeats([spec for spec in specs if spec == "-"])
     check_output(output, force=force, inputs=[base])
     tokenizer = load_tokenizer(base, pattern=pattern)
     for note in tokenizer.notes:
@@ -107,9 +106,7 @@ def vocab_extend(
                 raise UsageError(f"no text for {lang}", fix="check the files; empty lines are no documents")
         return documents
 
-    if dry_run and on_error == ErrorPolicy.quarantine:
-        on_error, quarantine = ErrorPolicy.skip, None
-    with rejects_policy(on_error, quarantine, output, messages, force=force) as rejects:
+    with rejects_policy(on_error, quarantine, output, messages, force=force, dry_run=dry_run) as rejects:
         documents, protected = read(labelled, rejects), read(guarded, rejects)
         size = sum(len(text.encode()) for found in documents.values() for text in found)
         if dry_run:

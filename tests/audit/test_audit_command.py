@@ -126,7 +126,7 @@ def test_a_file_gets_a_manifest(sea, tokenizer, texts, tmp_path):
         (["th=nowhere.txt"], 2, "no tokenizer given"),
         (["nowhere"], 1, "nowhere does not exist"),
         (["{tokenizer}", "th=nowhere.txt"], 1, "nowhere.txt: no such file"),
-        (["{tokenizer}", "th=-", "en=-"], 2, "standard input is named twice"),
+        (["{tokenizer}", "th=-", "en=-"], 2, "stdin is named twice"),
         (["{tokenizer}", "th="], 2, 'nothing stands after "th="'),
         ([], 2, "missing argument"),
     ],

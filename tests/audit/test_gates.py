@@ -1,3 +1,5 @@
+"""Gates: a limit passes, fails by name, or is refused."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""Measures against values counted by hand."""
+
 from __future__ import annotations
 
 import pytest

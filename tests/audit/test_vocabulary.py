@@ -1,3 +1,5 @@
+"""What a vocabulary holds, without text."""
+
 from __future__ import annotations
 
 from seatools.audit.vocabulary import summarise

@@ -1,3 +1,5 @@
+"""`sea dpo` from the command line: what it writes, resumes and refuses."""
+
 from __future__ import annotations
 
 import hashlib
@@ -10,16 +12,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_llama import read_metrics, read_weights, write_jsonl, write_model, write_tokenizer
+from tiny_llama import files_in, read_metrics, read_weights, write_jsonl, write_model, write_tokenizer
 
 from seatools.streams.tensors import load_tensors
 
 Sea = Callable[..., Any]
 SHORT = ("--batch-size", 2, "--max-steps", 4, "--save-every", 2, "--lr", "1e-3", "--max-length", 64, "-q")
-
-
-def files_in(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture

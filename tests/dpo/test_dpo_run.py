@@ -1,3 +1,5 @@
+"""The loss of DPO against the equation, and the steps of a run."""
+
 from __future__ import annotations
 
 import math

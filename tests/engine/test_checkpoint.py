@@ -1,3 +1,5 @@
+"""Checkpoints: a resumed run is the same to the bit, and damage is noticed."""
+
 from __future__ import annotations
 
 import json
@@ -67,6 +69,10 @@ def saved(tiny_model: Callable[..., Any], tmp_path: Path) -> Path:
 
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_who_may_read_the_state_may_read_the_weights(saved: Path) -> None:
+    assert len({path.stat().st_mode for path in (saved / "checkpoints/step-2").iterdir()}) == 1
 
 
 def test_the_latest_checkpoint_has_the_highest_step(saved: Path) -> None:

@@ -1,3 +1,5 @@
+"""What `auto` picks, and that what was asked for by name is never swapped."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""The exported folder: the same logits in transformers, with everything that belongs to the model."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -37,6 +39,12 @@ def test_the_folder_loads_in_transformers_with_the_same_logits(tiny_model: Any, 
     ids = torch.arange(3, 30)[None]
     with torch.no_grad():
         assert torch.equal(loaded(input_ids=ids).logits, model(input_ids=ids).logits)
+
+
+def test_who_may_read_the_folder_may_read_the_weights(tiny_model: Any, base: Path, out: Path) -> None:
+    export_folder(tiny_model("llama"), out, base=base, add_files=no_files, chat_template=None)
+    modes = {path.name: path.stat().st_mode for path in out.iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"]
 
 
 def test_a_tied_head_is_stored_once_and_stays_tied(tiny_model: Any, base: Path, out: Path) -> None:

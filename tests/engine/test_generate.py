@@ -1,3 +1,5 @@
+"""Generation: greedy is that of transformers, samples do not depend on the batch."""
+
 from __future__ import annotations
 
 import dataclasses

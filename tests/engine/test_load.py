@@ -1,3 +1,5 @@
+"""Models in and out, and the folders that are refused."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The loop of a run: steps, schedule, metrics, checkpoints."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""The chunked loss against full logits, values and gradients."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

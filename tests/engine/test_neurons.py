@@ -1,3 +1,5 @@
+"""Neurons switched off against zeroed weights; neuron files; what of a model they select."""
+
 from __future__ import annotations
 
 import json
@@ -9,7 +11,7 @@ import pytest
 import torch
 import transformers as hf
 from safetensors.numpy import load_file, save_file
-from tiny_families import FAMILIES, VOCABULARY, tiny
+from tiny_families import VOCABULARY, tiny
 
 from seatools.engine.neurons import (
     Deactivated,
@@ -25,6 +27,7 @@ from seatools.engine.neurons import (
 )
 from seatools.streams.errors import SeaError, UsageError
 
+FAMILIES = ("llama", "qwen2", "qwen3", "mistral-sliding", "gemma2", "gemma3")  # those that write a gate
 FFN, ATTENTION = ("gate_proj", "up_proj", "down_proj"), ("q_proj", "k_proj", "v_proj", "o_proj")
 
 
@@ -133,7 +136,7 @@ def test_layers_are_found_with_their_shapes(family):
         assert ffn.down is model.get_submodule(f"{ffn.name}.down_proj")
         assert attention.name == f"model.layers.{index}.self_attn"
         assert (attention.num_heads, attention.num_kv_heads) == (4, 2)
-        assert attention.head_dim == (8 if family in ("llama", "qwen2", "mistral") else 16)
+        assert attention.head_dim == (16 if family in ("qwen3", "gemma2", "gemma3") else 8)
         assert attention.scaling == pytest.approx(attention.head_dim**-0.5)
         assert (attention.q_norm is not None) == (attention.k_norm is not None) == (family in ("qwen3", "gemma3"))
 
@@ -210,7 +213,7 @@ def test_only_a_neurons_own_parameters_decide_whether_it_is_off(family, projecti
         assert torch.equal(logits(model), before)
 
 
-@pytest.mark.parametrize("name", ["model.layers.2.mlp.up_proj", "model.layers.0.mlp.upproj", "lm_head", "mlp.up_proj"])
+@pytest.mark.parametrize("name", ["model.layers.3.mlp.up_proj", "model.layers.0.mlp.upproj", "lm_head", "mlp.up_proj"])
 def test_unknown_weights_are_refused_by_name(name):
     with pytest.raises(SeaError, match=name):
         selections(tiny("llama"), {name: [0]})
@@ -266,7 +269,7 @@ def test_a_grown_vocabulary_is_the_same_architecture():
         (weight_name("down_proj"), neurons(48), "neuron 48 .* out of range"),
         (weight_name("k_proj"), neurons(16), "neuron 16 .* out of range"),
         (weight_name("q_proj"), neurons(-1, 2), "neuron -1 .* out of range"),
-        (weight_name("down_proj", 2), neurons(1), "not a weight"),
+        (weight_name("down_proj", 3), neurons(1), "not a weight"),
         ("lm_head", neurons(1), "not a weight"),
         (weight_name("down_proj"), Neurons(np.array([1]), np.ones(1, np.float32)), "int32"),
         (weight_name("down_proj"), Neurons(np.array([1, 2], np.int32), np.ones(1, np.float32)), "score"),

@@ -1,3 +1,5 @@
+"""AdamW with fp32 masters against torch, whole tensors and selections."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""The order of rows: each once an epoch, a pure function of the step."""
+
 from __future__ import annotations
 
 from collections import Counter

@@ -1,3 +1,5 @@
+"""Rows laid out for the model."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""The folder of a run: begun, continued, replaced, and never at the cost of what was there."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Learning rates: warm-up, decay, and their ends."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""Scores of whole documents, however they are packed and batched."""
+
 from __future__ import annotations
 
 from typing import Any

@@ -1,3 +1,5 @@
+"""The proof that a model keeps packed documents apart."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -1,3 +1,5 @@
+"""A model made ready to be trained."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -53,7 +55,7 @@ def test_the_old_name_of_recomputation_serves_where_there_is_no_new_one() -> Non
 
         class config:
             @staticmethod
-            def get_text_config() -> Any:
+            def get_text_config(decoder: bool) -> Any:
                 return None
 
         def gradient_checkpointing_enable(self) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_eval import write_tokenizer
+from tiny_llama import write_model, write_tokenizer
 
-from seatools.eval.setup import Options, Setup, model_positions
+from seatools.engine.load import model_positions
+from seatools.eval.setup import Options, Setup
 from seatools.streams.messages import Messages
 from seatools.streams.records import Rejects
 from seatools.text.documents import Documents
@@ -23,23 +24,10 @@ POSITIONS = 160
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Llama of two layers whose weights are large enough for every token to matter; <s> is 256, </s> is 257."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
+    """A Llama of two layers, with the room that questions take."""
     folder = tmp_path_factory.mktemp("tiny-llama")
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=258, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=POSITIONS, bos_token_id=256, eos_token_id=257,
-    )  # fmt: skip
-    model = LlamaForCausalLM(config)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(0, 0.25)
-    model.save_pretrained(folder)
-    write_tokenizer(folder, bos_token="<s>", eos_token="</s>")
-    return folder
+    write_tokenizer(folder, names=("bos", "eos"), template=None)
+    return write_model(folder, max_position_embeddings=POSITIONS)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from tiny_eval import records
+from tiny_llama import BOS, EOS
 
 from seatools.eval.choice import Choice, accuracy, proportion_stderr
 from seatools.eval.item import Item
@@ -29,7 +30,7 @@ def test_scores_equal_plain_log_likelihoods(model, setup_of, log_probs, monkeypa
     setup = setup_of()
     sums = []
     for row in ROWS:
-        context = [256, *setup.tokenizer.encode(f"Question: {row['question']}\nAnswer:")]
+        context = [BOS, *setup.tokenizer.encode(f"Question: {row['question']}\nAnswer:")]
         ends = [setup.tokenizer.encode(f" {choice}") for choice in row["choices"]]
         sums.append(np.array([float(log_probs(context + end)[-len(end) :].sum()) for end in ends]))
     answers = [0, 1, 1]
@@ -93,7 +94,7 @@ def test_too_few_shots_are_refused(setup_of):
 
 def test_eos_is_no_part_of_a_choice(setup_of):
     prepared = Choice("choice").prepare([source(ROWS[0])], [], setup_of())
-    assert [int(doc.ids[-1]) for doc in prepared.questions["en", "choice"][0].docs] != [257, 257]
+    assert [int(doc.ids[-1]) for doc in prepared.questions["en", "choice"][0].docs] != [EOS, EOS]
 
 
 def test_a_question_longer_than_the_model_is_named(setup_of):

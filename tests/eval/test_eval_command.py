@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_eval import jsonl
+from tiny_llama import write_jsonl
 
 QUESTION = {"question": "2 + 2?", "choices": ["three", "four"], "answer": "B"}
 
@@ -19,7 +19,7 @@ QUESTION = {"question": "2 + 2?", "choices": ["three", "four"], "answer": "B"}
 def texts(tmp_path: Path) -> tuple[Path, Path]:
     thai, english = tmp_path / "th.txt", tmp_path / "en.jsonl"
     thai.write_text("แมวอยู่บนเสื่อ\nฝนตก\n", encoding="utf-8")
-    return thai, jsonl(english, {"text": "the cat", "lang": "en"}, {"text": "on the mat", "lang": "en"})
+    return thai, write_jsonl(english, [{"text": "the cat", "lang": "en"}, {"text": "on the mat", "lang": "en"}])
 
 
 def scores(result: Any) -> list[dict[str, Any]]:
@@ -40,7 +40,7 @@ def test_perplexity_prints_bits_per_byte_alone_a_line_a_language(sea, model_fold
 
 
 def test_the_language_is_und_where_records_disagree(sea, model_folder, tmp_path):
-    mixed = jsonl(tmp_path / "a.jsonl", {"text": "a", "lang": "en"}, {"text": "b"})
+    mixed = write_jsonl(tmp_path / "a.jsonl", [{"text": "a", "lang": "en"}, {"text": "b"}])
     assert scores(sea("eval", model_folder, "perplexity", "--data", mixed))[0]["lang"] == "und"
 
 
@@ -51,12 +51,23 @@ def test_stdin_serves_as_data(sea, model_folder, texts):
 
 
 def test_of_several_tasks_each_takes_the_records_that_fit(sea, model_folder, texts, tmp_path):
-    questions = jsonl(tmp_path / "q.jsonl", QUESTION, QUESTION | {"question": "1 + 3?"})
+    questions = write_jsonl(tmp_path / "q.jsonl", [QUESTION, QUESTION | {"question": "1 + 3?"}])
     data = ["--data", f"th={texts[0]}", "--data", f"en={questions}"]
     rows = scores(sea("eval", model_folder, "choice", "perplexity", *data))
     assert [(row["task"], row["lang"], row["metric"]) for row in rows] == [
         ("choice", "en", "acc"), ("choice", "en", "acc_norm"), ("perplexity", "th", "bits_per_byte"),
     ]  # fmt: skip
+
+
+def test_a_dry_run_says_what_would_be_done_loads_no_model_and_writes_nothing(
+    sea, model_folder, texts, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("seatools.engine.load.load_model", lambda *_, **__: pytest.fail("loaded"))
+    out = tmp_path / "scores.jsonl"
+    result = sea("eval", model_folder, "perplexity", "--data", f"th={texts[0]}", "-o", out, "--dry-run")
+    assert (result.code, result.stdout) == (0, b"")
+    assert "perplexity: 2 readings of the model" in result.stderr
+    assert not out.exists()
 
 
 def test_deactivating_neurons_equals_zeroing_their_weights(sea, model_folder, texts, tmp_path):
@@ -110,6 +121,12 @@ def test_output_file_and_manifest(sea, model_folder, texts, tmp_path):
     assert json.loads(out.read_text())["metric"] == "bits_per_byte"
 
 
+def test_the_models_weights_are_no_output(sea, model_folder, texts):
+    weights = model_folder / "model.safetensors"
+    result = sea("eval", model_folder, "perplexity", "--data", f"th={texts[0]}", "-o", weights, "--force")
+    assert result.code == 2 and "both input and output" in result.stderr
+
+
 def test_limit_is_per_source(sea, model_folder, texts):
     data = ["--data", f"th={texts[0]}", "--data", f"en={texts[1]}", "--limit", "1"]
     assert [row["n"] for row in scores(sea("eval", model_folder, "perplexity", *data))] == [1, 1]
@@ -156,9 +173,9 @@ def test_the_model_is_not_loaded_before_the_data_is_found_good(sea, model_folder
         raise AssertionError("the model was loaded")
 
     monkeypatch.setattr("seatools.engine.load.load_model", fail)
-    bad = jsonl(tmp_path / "bad.jsonl", {"text": 3})
+    bad = write_jsonl(tmp_path / "bad.jsonl", [{"text": 3}])
     assert "bad.jsonl:1" in sea("eval", model_folder, "perplexity", "--data", f"en={bad}").stderr
-    good = jsonl(tmp_path / "good.jsonl", {"text": "x"})
+    good = write_jsonl(tmp_path / "good.jsonl", [{"text": "x"}])
     assert "the model was loaded" in sea("eval", model_folder, "perplexity", "--data", f"en={good}").stderr
 
 

@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_eval import records
+from tiny_llama import BOS, EOS, write_tokenizer
 
 from seatools.eval.perplexity import Perplexity, bits_per_byte, window_document, windows
 from seatools.eval.setup import Score, Setup
@@ -19,7 +20,6 @@ from seatools.eval.sources import Source
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.records import BadRecord
 
-BOS = 256
 THAI, ENGLISH = "แมวอยู่บนเสื่อ", "the cat is on the mat"
 
 
@@ -128,24 +128,20 @@ def test_text_that_is_not_nfc_is_warned_about_and_left_alone(model, setup_of, ca
 def test_eos_stands_before_a_text_where_there_is_no_bos(model, setup_of, tmp_path, log_probs):
     from dataclasses import replace
 
-    from tiny_eval import write_tokenizer
-
     from seatools.text.tokenizer import load_tokenizer
 
-    write_tokenizer(tmp_path, eos_token="</s>")
+    write_tokenizer(tmp_path, names=("eos",))
     setup = replace(setup_of(), tokenizer=load_tokenizer(tmp_path))
-    nats = -float(log_probs([257, *setup.tokenizer.encode(ENGLISH)]).sum())
+    nats = -float(log_probs([EOS, *setup.tokenizer.encode(ENGLISH)]).sum())
     assert score(model, setup, ENGLISH).value == pytest.approx(nats / math.log(2) / 21, rel=1e-6)
 
 
 def test_neither_bos_nor_eos_is_an_error_with_a_remedy(model, setup_of, tmp_path):
     from dataclasses import replace
 
-    from tiny_eval import write_tokenizer
-
     from seatools.text.tokenizer import load_tokenizer
 
-    write_tokenizer(tmp_path)
+    write_tokenizer(tmp_path, names=())
     with pytest.raises(SeaError, match="neither a BOS nor an EOS.*tokenizer_config.json"):
         score(model, replace(setup_of(), tokenizer=load_tokenizer(tmp_path)), ENGLISH)
 

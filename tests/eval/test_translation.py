@@ -7,6 +7,7 @@ import time
 import pytest
 import sacrebleu
 from tiny_eval import records
+from tiny_llama import BOS, EOS
 
 from seatools.eval.chrf import corpus_chrf
 from seatools.eval.sources import Source
@@ -80,12 +81,12 @@ def test_answers_are_greedy_and_end_with_the_line(model, setup_of, monkeypatch):
 
     answers = []
     for prompt in prompts:
-        ids = [256, *setup.tokenizer.encode(prompt)]
+        ids = [BOS, *setup.tokenizer.encode(prompt)]
         with torch.no_grad():
             made = model.generate(torch.tensor([ids]), max_new_tokens=8, do_sample=False, pad_token_id=0)[0, len(ids) :]
         kept = []
         for id in made.tolist():
-            if id in (256, 257):
+            if id in (BOS, EOS):
                 break
             kept.append(id)
         text = setup.tokenizer.decode(kept)

@@ -1,3 +1,5 @@
+"""LAPE against the official code."""
+
 from __future__ import annotations
 
 import numpy as np

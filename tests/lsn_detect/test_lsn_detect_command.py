@@ -1,3 +1,5 @@
+"""`sea lsn-detect` from the command line."""
+
 from __future__ import annotations
 
 import json
@@ -209,7 +211,7 @@ def test_doubtful_input_is_warned_about(sea, model, texts, tmp_path):
     (tmp_path / "en-few.txt").write_text("\n".join(ENGLISH[:50]), "utf-8")
     arguments = ("--lang", f"lo={tmp_path}/lo.txt", "--lang", f"en={tmp_path}/en-few.txt", "--share", 0.5)
     stderr = sea("lsn-detect", model, *arguments, "-o", tmp_path / "n").stderr
-    assert "lo: 0 % of the letters are of its script (Laoo); 100 % are Latn" in stderr
+    assert "lo: 0 % of the letters are of its script (Lao); 100 % are Latin" in stderr
     assert "lo has" in stderr
     assert "the smaller one's statistics" in stderr
     assert "tokens are few" in stderr

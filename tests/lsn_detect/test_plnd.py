@@ -1,3 +1,5 @@
+"""PLND: importance is what zeroing a neuron changes."""
+
 from __future__ import annotations
 
 from typing import Any

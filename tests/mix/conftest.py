@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, decoders, pre_tokenizers
-from tokenizers.models import BPE
+from tiny_llama import write_tokenizer
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
@@ -19,14 +17,8 @@ TEMPLATE = (
 def byte_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer folder without a chat template."""
     folder = tmp_path_factory.mktemp("byte-tokenizer")
-    specials = ["<s>", "</s>", "<|user|>", "<|assistant|>", "<|end|>"]
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    engine = Tokenizer(BPE(vocab={piece: i for i, piece in enumerate(alphabet)}, merges=[]))
-    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    engine.decoder = decoders.ByteLevel()
-    engine.add_special_tokens(specials)
-    engine.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"bos_token": "<s>", "eos_token": "</s>"}))
+    special = ("<s>", "</s>", "<|user|>", "<|assistant|>", "<|end|>")
+    write_tokenizer(folder, names=("bos", "eos"), template=None, special=special)
     return folder
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from seatools.text.packed import read_packed
 
-BOS, EOS = 256, 257
+BOS, EOS = 0, 1
 A = [f"a{'x' * i}" for i in range(40)]
 B = [f"b{'y' * (i % 5)}" for i in range(60)]
 

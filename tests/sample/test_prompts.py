@@ -1,16 +1,11 @@
-"""Which records are prompts, and which tokens end an answer."""
+"""Which records are prompts."""
 
 from __future__ import annotations
 
-import json
-import shutil
-
 import pytest
 
-from seatools.sample.prompts import prompt_of, read_prompts, stop_ids
-from seatools.streams.errors import SeaError
+from seatools.sample.prompts import prompt_of, read_prompts
 from seatools.streams.records import BadRecord, Rejects
-from seatools.text.tokenizer import load_tokenizer
 
 USER, ASSISTANT = {"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}
 
@@ -43,21 +38,3 @@ def test_the_limit_counts_over_all_files(tmp_path):
     paths = [str(tmp_path / "a.txt"), str(tmp_path / "b.txt")]
     lines = {limit: read_prompts(paths, rejects=Rejects(), limit=limit) for limit in (1, 2, 3, 9)}
     assert {limit: len(found) for limit, found in lines.items()} == {1: 1, 2: 2, 3: 3, 9: 4}
-
-
-@pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
-@pytest.mark.parametrize(("named", "more"), [(7, {7}), ([7, 9], {7, 9}), (None, set())])
-def test_answers_end_at_eos_bos_and_what_the_model_names(byte_model, tmp_path, name, named, more):
-    folder = tmp_path / "model"
-    shutil.copytree(byte_model, folder)
-    (folder / name).write_text(json.dumps({"eos_token_id": named}))
-    assert stop_ids(load_tokenizer(folder), folder) == {1, 2} | more
-
-
-@pytest.mark.parametrize("content", ["{", "[]"])
-def test_a_broken_generation_config_is_named(byte_model, tmp_path, content):
-    folder = tmp_path / "model"
-    shutil.copytree(byte_model, folder)
-    (folder / "generation_config.json").write_text(content)
-    with pytest.raises(SeaError, match=r"generation_config.json: is not a JSON object"):
-        stop_ids(load_tokenizer(folder), folder)

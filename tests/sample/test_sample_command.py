@@ -312,10 +312,20 @@ def test_messages_without_a_template_are_bad_records(sea, piece_model):
 @pytest.mark.parametrize("given", [b"", b"\n\n", b"bad\n"])
 def test_no_prompt_at_all_fails_before_a_model_is_loaded(sea, byte_model, monkeypatch, given):
     monkeypatch.setattr("seatools.engine.load.load_model", lambda *_, **__: pytest.fail("loaded"))
-    result = sea("sample", byte_model, "--on-error", "skip", stdin=given)
+    result = sea("sample", byte_model, "--max-new-tokens", 4, "--on-error", "skip", stdin=given)
     assert result.code == 1
     assert "stdin: no prompt to answer" in result.stderr
     assert result.stdout == b""
+
+
+def test_a_dry_run_says_what_would_be_done_loads_no_model_and_writes_nothing(sea, byte_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("seatools.engine.load.load_model", lambda *_, **__: pytest.fail("loaded"))
+    arguments = ("-n", 2, "--max-new-tokens", 4, "-o", tmp_path / "out", "--on-error", "quarantine", "--dry-run")
+    result = sea("sample", byte_model, *arguments, stdin=prompts(["abc", "ab"]) + b"bad\n")
+    assert (result.code, result.stdout) == (0, b"")
+    assert "2 prompts, the longest of 4 tokens: would write 4 answers" in result.stderr
+    assert "1 rejected" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_usable_prompt_fails(sea, byte_model):
@@ -350,6 +360,12 @@ def test_the_output_may_not_be_the_input(sea, byte_model, tmp_path):
     assert result.code == 2
     assert "both input and output" in result.stderr
     assert given.read_bytes() == before
+
+
+def test_the_output_may_not_be_the_models_weights(sea, byte_model, tmp_path):
+    given = write_jsonl(tmp_path / "p.jsonl", [{"prompt": "a"}])
+    result = sea("sample", byte_model, given, "-o", byte_model / "model.safetensors", "--force")
+    assert result.code == 2 and "both input and output" in result.stderr
 
 
 def test_stdin_is_spooled_privately_before_the_model_is_loaded(sea, byte_model, tmp_path, monkeypatch):

@@ -141,6 +141,14 @@ def test_an_input_is_never_written_onto_under_any_name() -> None:
     assert Path("in.jsonl").read_bytes() == b"old"
 
 
+def test_a_file_of_an_input_model_is_never_written_onto() -> None:
+    Path("model").mkdir()
+    Path("model/model.safetensors").write_bytes(b"weights")
+    with pytest.raises(UsageError, match="both input and output"):
+        check_output("model/model.safetensors", force=True, inputs=["model"])
+    check_output("model/scores.jsonl", inputs=["model"])
+
+
 def test_a_missing_folder_is_named() -> None:
     with pytest.raises(UsageError, match="none: no such folder"):
         write("none/out")

@@ -53,6 +53,13 @@ def test_a_quarantine_file_may_be_named_and_appears_also_when_empty() -> None:
     assert Path("kept.jsonl").read_bytes() == b""
 
 
+def test_a_dry_run_counts_and_writes_no_quarantine_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with rejects_policy("quarantine", None, None, Messages(quiet=True), dry_run=True) as rejects:
+        assert len(list(RecordReader("in.jsonl", rejects=rejects))) == 2
+    assert "2 rejected" in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["in.jsonl"]
+
+
 @pytest.mark.parametrize(
     ("on_error", "path", "output", "message"),
     [

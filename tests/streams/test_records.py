@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.records import (
     BadRecord,
+    Record,
     RecordReader,
     Rejects,
     check_preference,
@@ -385,3 +386,13 @@ def test_every_other_member_keeps_its_bytes(members: list[tuple[str, ...]], oute
 
 def test_bytes_out_are_utf8_without_escapes_or_spaces() -> None:
     assert dump({"text": "ไทย/é", "n": [1, 2.5, None, True]}) == '{"text":"ไทย/é","n":[1,2.5,null,true]}'.encode()
+
+
+def test_a_record_may_turn_out_bad_after_it_was_read() -> None:
+    record = Record(b"{}", {}, "a.jsonl", 7)
+    with pytest.raises(BadRecord, match=r"a\.jsonl:7: no room \(cut it\)") as caught:
+        Rejects().refuse(record, SeaError("no room", where="template", fix="cut it"), reason="too long")
+    assert caught.value.reason == "too long"
+    rejects = Rejects("skip")
+    rejects.refuse(record, BadRecord("its own", "what"), reason="not this")
+    assert rejects.counts == {"its own": 1}

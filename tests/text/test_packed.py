@@ -125,7 +125,7 @@ def test_another_tokenizer_is_refused_with_both_digests(tmp_path):
 
 def test_an_existing_path_is_not_overwritten(tmp_path):
     (tmp_path / "p.safetensors").write_bytes(b"mine")
-    with pytest.raises(SeaError, match="exists already"):
+    with pytest.raises(SeaError, match="exists"):
         packed(tmp_path)
     assert (tmp_path / "p.safetensors").read_bytes() == b"mine"
 
@@ -144,17 +144,18 @@ def test_every_truncation_is_noticed(tmp_path):
         with pytest.raises(SeaError, match="cut: "):
             read_packed(path)
     path.write_bytes(whole + b"\0")
-    with pytest.raises(SeaError, match="more data"):
+    with pytest.raises(SeaError, match="where its header promises"):
         read_packed(path)
 
 
 def test_other_files_are_refused_by_name(tmp_path, shared):
     (tmp_path / "t.jsonl").write_text('{"text": "not tensors"}\n' * 10)
-    for path in (tmp_path / "t.jsonl", shared / "models" / "stories260K" / "model.safetensors"):
-        with pytest.raises(SeaError, match=f"{path.name}: not packed data"):
-            read_packed(path)
+    with pytest.raises(SeaError, match="t.jsonl: not a safetensors file"):
+        read_packed(tmp_path / "t.jsonl")
+    with pytest.raises(SeaError, match="model.safetensors: not packed data"):
+        read_packed(shared / "models" / "stories260K" / "model.safetensors")
     for path in (tmp_path, tmp_path / "none"):
-        with pytest.raises(SeaError, match="cannot be read"):
+        with pytest.raises(SeaError, match=f"{path.name}: (Is a directory|No such file)"):
             read_packed(path)
 
 

@@ -1,3 +1,5 @@
+"""The loss and gradient of a step against the plain computation."""
+
 from __future__ import annotations
 
 from pathlib import Path

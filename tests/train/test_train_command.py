@@ -1,3 +1,5 @@
+"""`sea train` from the command line: what it writes and what it refuses."""
+
 from __future__ import annotations
 
 import json
@@ -9,16 +11,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_llama import TEMPLATE, read_metrics, read_weights, write_jsonl, write_model, write_tokenizer
+from tiny_llama import TEMPLATE, files_in, read_metrics, read_weights, write_jsonl, write_model, write_tokenizer
 
 from seatools.text.packed import read_packed
 
 Sea = Callable[..., Any]
 SHORT = ("--seq-len", 32, "--batch-size", 2, "--max-steps", 2, "--lr", "1e-3", "-q")
-
-
-def files_in(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def trained_text(out: Path) -> list[str]:

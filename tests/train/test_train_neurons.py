@@ -1,3 +1,5 @@
+"""Training of neurons alone: all other weights stay to the bit."""
+
 from __future__ import annotations
 
 from collections.abc import Callable

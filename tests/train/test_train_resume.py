@@ -1,3 +1,5 @@
+"""A killed run, resumed, ends with the same bits."""
+
 from __future__ import annotations
 
 import json

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import tiny_sentencepiece
 
 from seatools.text.byte_alphabet import spell
 
@@ -49,29 +50,10 @@ def write_sentencepiece(
 
     `beside`: also a tokenizer.json with every split of every piece as a merge, in score order.
     """
-    from sentencepiece import sentencepiece_model_pb2 as pb
-
-    folder.mkdir(parents=True, exist_ok=True)
-    proto = pb.ModelProto()
-    proto.pieces.add(piece="<unk>", score=0, type=2)
-    proto.pieces.add(piece="<s>", score=0, type=3)
-    proto.pieces.add(piece="</s>", score=0, type=3)
-    for byte in range(256 if byte_fallback else 0):
-        proto.pieces.add(piece=f"<0x{byte:02X}>", score=0, type=6)
-    for piece in runs:
-        proto.pieces.add(piece=piece, score=-1e9, type=1)
-    for rank, piece in enumerate(pieces):
-        proto.pieces.add(piece=piece, score=-rank, type=1)
-    proto.trainer_spec.model_type = 2
-    proto.trainer_spec.byte_fallback = byte_fallback
-    proto.trainer_spec.vocab_size = len(proto.pieces)
-    proto.normalizer_spec.name = "identity"
-    proto.normalizer_spec.add_dummy_prefix = True
-    proto.normalizer_spec.remove_extra_whitespaces = False
-    proto.normalizer_spec.escape_whitespaces = True
-    (folder / "tokenizer.model").write_bytes(proto.SerializeToString())
+    tiny_sentencepiece.write_sentencepiece(folder, pieces, byte_fallback=byte_fallback, runs=runs)
     if beside:
-        vocabulary = {piece.piece: id for id, piece in enumerate(proto.pieces)}
+        first = (*tiny_sentencepiece.SPECIAL, *(tiny_sentencepiece.BYTES if byte_fallback else ()))
+        vocabulary = {piece: id for id, piece in enumerate((*first, *runs, *pieces))}
         ranked = [*pieces, *runs]
         merges = [
             [piece[:cut], piece[cut:]]
@@ -84,7 +66,7 @@ def write_sentencepiece(
             "added_tokens": [
                 {"id": id, "content": text, "special": True, "normalized": False}
                 | {"single_word": False, "lstrip": False, "rstrip": False}
-                for id, text in enumerate(("<unk>", "<s>", "</s>"))
+                for id, text in enumerate(tiny_sentencepiece.SPECIAL)
             ],
             "normalizer": {
                 "type": "Sequence",

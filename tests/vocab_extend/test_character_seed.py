@@ -1,3 +1,5 @@
+"""New characters come before the merges that use them."""
+
 from __future__ import annotations
 
 from collections import Counter

@@ -1,8 +1,10 @@
+"""Text under the label of a language with another script is told."""
+
 from __future__ import annotations
 
 import pytest
 
-from seatools.lsn_detect.scripts import script_warning
+from seatools.lsn_detect.script_check import script_warning
 
 TEXTS = {
     "th": "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักดิ์และสิทธิ",
@@ -25,7 +27,7 @@ def test_text_in_its_own_script_passes(lang):
 
 @pytest.mark.parametrize("lang", [lang for lang in TEXTS if lang not in ("en", "vi")])
 def test_english_under_another_label_is_told(lang):
-    assert "100 % are Latn" in (script_warning(lang, [TEXTS["en"]]) or "")
+    assert "100 % are Latin" in (script_warning(lang, [TEXTS["en"]]) or "")
 
 
 def test_a_script_in_the_tag_wins_and_an_unknown_language_is_not_judged():

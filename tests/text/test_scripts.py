@@ -1,15 +1,17 @@
+"""Which script a character, a text and a language are written in."""
+
 from __future__ import annotations
 
 import pytest
 
-from seatools.audit.scripts import main_script, script_of, writes_spaces
+from seatools.text.scripts import main_script, script_of, scripts_of_language, writes_spaces
 
 
 @pytest.mark.parametrize(
     ("char", "script"),
     [("a", "Latin"), ("é", "Latin"), ("ก", "Thai"), ("ั", "Thai"), ("ລ", "Lao"), ("က", "Myanmar"), ("ក", "Khmer")]
-    + [("中", "Han"), ("の", "Hiragana"), ("ｱ", "Katakana"), ("д", "Cyrillic"), ("\u0301", None), ("1", None)]
-    + [(" ", None), ("!", None), ("ᦀ", "Tai"), ("ꨀ", "Cham")],
+    + [("中", "Han"), ("の", "Hiragana"), ("ｱ", "Katakana"), ("ー", "Katakana"), ("д", "Cyrillic"), ("1", None)]
+    + [("\u0301", None), (" ", None), ("!", None), ("ᦀ", "Tai"), ("ꨀ", "Cham")],
 )
 def test_script_of_a_character(char, script):
     assert script_of(char) == script
@@ -25,3 +27,12 @@ def test_main_script_is_that_of_most_letters():
 )
 def test_whether_words_are_spaced(text, spaced):
     assert writes_spaces(text) is spaced
+
+
+@pytest.mark.parametrize(
+    ("tag", "scripts"),
+    [("th", ("Thai",)), ("tha_Thai", ("Thai",)), ("sr-Latn-RS", ("Latin",)), ("ja", ("Han", "Hiragana", "Katakana"))]
+    + [("zh-Hant", ("Han",)), ("EN", ("Latin",)), ("sr", None), ("xx", None)],
+)
+def test_scripts_of_a_language_tag(tag, scripts):
+    assert scripts_of_language(tag) == scripts

@@ -1,0 +1,28 @@
+"""Which tokens end an answer."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tiny_llama import write_tokenizer
+
+from seatools.streams.errors import SeaError
+from seatools.text.stop_tokens import stop_ids
+from seatools.text.tokenizer import load_tokenizer
+
+
+@pytest.mark.parametrize("name", ["config.json", "generation_config.json"])
+@pytest.mark.parametrize(("named", "more"), [(7, {7}), ([7, 9], {7, 9}), (None, set())])
+def test_answers_end_at_eos_bos_and_what_the_model_names(tmp_path, name, named, more):
+    write_tokenizer(tmp_path)
+    (tmp_path / name).write_text(json.dumps({"eos_token_id": named}))
+    assert stop_ids(load_tokenizer(tmp_path), tmp_path) == {1, 2} | more
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_broken_generation_config_is_named(tmp_path, content):
+    write_tokenizer(tmp_path)
+    (tmp_path / "generation_config.json").write_text(content)
+    with pytest.raises(SeaError, match=r"generation_config.json: is not a JSON object"):
+        stop_ids(load_tokenizer(tmp_path), tmp_path)
