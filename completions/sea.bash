@@ -11,7 +11,7 @@ _sea() {
             case $prev in
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--reference --fail-under --fail-over --pattern --output -o --force --json --limit --workers --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--reference --fail-under --fail-over --identify --pattern --output -o --force --json --limit --workers --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         vocab-extend)
             case $prev in
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
@@ -39,7 +39,7 @@ _sea() {
                 --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--lang --method --output -o --seq-len --max-tokens --percentile --share --top-k --threshold --min-docs --parts --min-doc-tokens --like --batch-tokens --tokenizer --pattern --seed --device --dtype --workers --limit --force --dry-run --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--lang --method --output -o --plot --seq-len --max-tokens --percentile --share --top-k --threshold --min-docs --parts --min-doc-tokens --like --batch-tokens --tokenizer --pattern --seed --device --dtype --workers --limit --force --dry-run --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         sample)
             case $prev in
                 --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;

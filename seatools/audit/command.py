@@ -53,6 +53,9 @@ def audit(
     fail_over: Annotated[
         list[str] | None, typer.Option("--fail-over", metavar="METRIC=X", help="exit 3 if a value is larger")
     ] = None,
+    identify: Annotated[
+        bool, typer.Option("--identify", help="also check that the text is in the language it is labelled with (lid)")
+    ] = False,
     pattern: Pattern = None,
     output: Output = None,
     force: Force = False,
@@ -79,19 +82,23 @@ def audit(
     from seatools.audit.gates import check_gates, parse_gates
     from seatools.audit.measures import MEASURES, measure
     from seatools.audit.vocabulary import summarise
-    from seatools.streams.inputs import expand
+    from seatools.streams.extras import require
+    from seatools.streams.inputs import expand, refuse_repeats
     from seatools.streams.manifest import Manifest
     from seatools.streams.outputs import check_output, open_output
     from seatools.streams.quarantine import rejects_policy
     from seatools.streams.records import dump
 
     messages = Messages(quiet, verbose)
+    if identify:
+        require("pycld2")
     paths, texts = split_arguments(sources)
     vocabulary = ["vocab_size", "special_tokens", "byte_tokens", "incomplete_tokens", "unused_ids"]
     gates = parse_gates(fail_under or [], fail_over or [], list(MEASURES) if texts else vocabulary)
     if reference is not None and not any(lang == reference for lang, _ in texts):
         raise UsageError(f"--reference {reference}: no text has this label", fix=f"add {reference}=FILE")
     text_paths = [path for _, spec in texts for path in expand(spec)]
+    refuse_repeats(text_paths)
     check_output(output, force=force, inputs=text_paths)
     tokenizers = _load(paths, pattern, messages)
     check_output(output, force=force, inputs=[path for tokenizer in tokenizers for path in tokenizer.files])
@@ -118,7 +125,7 @@ def audit(
                 add(number, None, "script_tokens", count, None, script=script)
     else:
         with rejects_policy(on_error, quarantine, output, messages, force=force) as rejects:
-            counts, by_tokenizer = _count(texts, tokenizers, rejects, limit, workers)
+            counts, by_tokenizer = _count(texts, tokenizers, rejects, limit, workers, identify)
             if reference is not None:
                 _check_parallel(counts, reference, rejects)
         for lang, text in counts.items():
@@ -213,6 +220,7 @@ def _count(
     rejects: Rejects,
     limit: int | None,
     workers: int,
+    identify: bool,
 ) -> tuple[dict[str, TextCounts], list[dict[str, TokenCounts]]]:
     from seatools.audit.measures import TextCounts, TokenCounts
 
@@ -220,6 +228,8 @@ def _count(
     by_tokenizer: list[dict[str, TokenCounts]] = [{} for _ in tokenizers]
     for lang, batch in _batches(texts, rejects, limit):
         counts.setdefault(lang, TextCounts()).add(batch)
+        if identify:
+            counts[lang].identify(batch, lang)
         for tokenizer, tallies in zip(tokenizers, by_tokenizer, strict=True):
             tallies.setdefault(lang, TokenCounts()).add(batch, tokenizer, workers)
     missing = [lang for lang, _ in texts if lang is not None and lang not in counts]

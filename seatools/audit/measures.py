@@ -30,6 +30,7 @@ MEASURES = {
     "unk_rate": "share of tokens that are UNK",
     "byte_fallback_rate": "share of tokens that are byte pieces",
     "round_trip_failures": "share of documents that do not come back as they were",
+    "language_match": "share of documents in the language of their label, by CLD2 (--identify)",
 }
 
 
@@ -42,7 +43,15 @@ class TextCounts:
     num_characters: int = 0
     num_words: int = 0
     num_not_nfc: int = 0
+    num_identified: int | None = None
     sample: str = ""
+
+    def identify(self, texts: Sequence[str], lang: str) -> None:
+        """Count the documents whose language, by CLD2, is the one they are labelled with."""
+        from seatools.text.identify import identify, same_language
+
+        right = sum(identify(text) == same_language(lang) for text in texts)
+        self.num_identified = (self.num_identified or 0) + right
 
     def add(self, texts: Sequence[str]) -> None:
         for text in texts:
@@ -90,4 +99,6 @@ def measure(text: TextCounts, tokens: TokenCounts, reference: TokenCounts | None
         values["unk_rate"] = tokens.num_unk / tokens.num_tokens
         values["byte_fallback_rate"] = tokens.num_bytes / tokens.num_tokens
     values["round_trip_failures"] = tokens.num_failures / text.num_docs
+    if text.num_identified is not None:
+        values["language_match"] = text.num_identified / text.num_docs
     return values

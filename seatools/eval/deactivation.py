@@ -51,6 +51,9 @@ def read_passes(arguments: Sequence[str], messages: Messages) -> list[Pass]:
         if not path or not lang:
             raise UsageError(f'--deactivate "{argument}" is not FILE:LANG', fix="--deactivate neurons.safetensors:th")
         sets, metadata = load_neurons(path)
+        if lang not in sets:
+            has = ", ".join(sorted(sets)) or "none"
+            raise UsageError(f'{path}: no neurons of language "{lang}"', fix=f"it has {has}")
         weights = union(sets, [lang])
         if not any(len(indices) for indices in weights.values()):
             messages.warn(f"{argument}: no neurons of this language, so nothing is switched off")

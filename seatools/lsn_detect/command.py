@@ -62,6 +62,9 @@ def lsn_detect(
     ] = None,
     method: Annotated[Method, typer.Option("--method", help="how neurons are chosen")] = Method.lape,
     output: OutputPath = ...,  # type: ignore[assignment]
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE.png", help="draw languages x layers (the plot extra)")
+    ] = None,
     seq_len: Annotated[int, typer.Option("--seq-len", help="tokens in a packed row")] = _D.seq_len,
     max_tokens: Annotated[str, typer.Option("--max-tokens", metavar="N", help="tokens read per language")] = "1M",
     percentile: Annotated[
@@ -137,6 +140,12 @@ def lsn_detect(
     )  # fmt: skip
     if str(output) == "-":
         raise UsageError("-o names a file: the report goes to stdout", fix="-o neurons.safetensors")
+    if plot is not None:
+        from seatools.lsn_detect.heat_map import check_plot
+        from seatools.streams.outputs import check_output
+
+        check_plot(plot)
+        check_output(plot, force=force)
     if options.method == "random":
         if lang:
             raise UsageError("--method random takes its languages from --like", fix="leave out --lang")
@@ -144,6 +153,7 @@ def lsn_detect(
         raise UsageError("no --lang", fix="--lang th=FILE --lang en=FILE")
     _run(
         model, lang or [], output, options, force=force, dry_run=dry_run, json=json, workers=workers,
+        plot=plot,
         on_error=on_error.value, quarantine=quarantine, tokenizer_path=tokenizer or model, pattern=pattern,
         messages=messages,
     )  # fmt: skip
@@ -152,7 +162,7 @@ def lsn_detect(
 def _run(
     model_path: Path, lang_arguments: list[str], out: Path, options: DetectOptions, *, force: bool, dry_run: bool,
     json: bool, workers: int, on_error: str, quarantine: str | None, tokenizer_path: Path, pattern: str | None,
-    messages: Messages,
+    plot: Path | None, messages: Messages,
 ) -> None:  # fmt: skip
     import contextlib
     import sys
@@ -219,6 +229,11 @@ def _run(
     rows = report_rows(model, sets, method=options.method, reads=reads)
     manifest.counts = {row["lang"]: {"neurons": row["num_neurons"], **reads.get(row["lang"], {})} for row in rows}
     manifest.write(out)
+    if plot is not None:
+        from seatools.lsn_detect.heat_map import draw_heat_map
+
+        with open_output(plot, force=force, binary=True) as stream:
+            draw_heat_map(rows, stream, plot.suffix.lower().removeprefix("."))
     if prints_jsonl(json):
         sys.stdout.buffer.write(b"".join(dump(row) + b"\n" for row in rows))
     else:

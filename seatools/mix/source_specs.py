@@ -6,6 +6,7 @@ Weights are exact fractions ("0.1" is one tenth), so that the schedule never rou
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -48,8 +49,8 @@ def parse_source(argument: str) -> SourceSpec:
     glob, colon, tail = rest.rpartition(":")
     match = _WEIGHT.fullmatch(tail) if colon else None
     if match is None:
-        # "folder:v2/a.jsonl" is a path; "a.jsonl:three" is a mistake.
-        if colon and "/" not in tail:
+        # "folder:v2/a.jsonl" is a path, and so is a "v:2.jsonl" that exists; "a.jsonl:three" is a mistake.
+        if colon and "/" not in tail and not os.path.exists(rest):
             what = f'source {name}: "{tail}" is not a weight greater than 0 (or WEIGHT@MAX_EPOCHS with whole epochs)'
             raise UsageError(what, fix=_EXAMPLE)
         return SourceSpec(name=name, glob=rest, weight=Fraction(1), max_epochs=None)

@@ -155,6 +155,8 @@ def check_training(value: dict[str, Any]) -> None:
     elif "prompt" in value and "completion" in value:
         _turn(value, "prompt")
         _turn(value, "completion")
+        if isinstance(value["completion"], str) and not value["completion"].strip():
+            raise BadRecord("empty completion", 'field "completion" is empty')
     else:
         check_text(value)
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from seatools.streams.errors import UsageError
+from seatools.streams.errors import SeaError
 from seatools.streams.flags import (
     Config,
     Debug,
@@ -81,6 +81,7 @@ def vocab_extend(
     guarded = [(lang or "und", spec) for lang, spec in map(parse_labelled, protect or [])]
     specs = [spec for _, spec in (*labelled, *guarded)]
     refuse_repeats([spec for spec in specs if spec == "-"])
+    refuse_repeats([path for _, spec in labelled for path in expand(spec)])
     check_output(output, force=force, inputs=[base])
     tokenizer = load_tokenizer(base, pattern=pattern)
     for note in tokenizer.notes:
@@ -103,7 +104,7 @@ def vocab_extend(
                     manifest.add_input(path, lang=lang)
         for lang, found in documents.items():
             if not found:
-                raise UsageError(f"no text for {lang}", fix="check the files; empty lines are no documents")
+                raise SeaError(f"no text for {lang}", fix="check the files; empty lines are no documents")
         return documents
 
     with rejects_policy(on_error, quarantine, output, messages, force=force, dry_run=dry_run) as rejects:

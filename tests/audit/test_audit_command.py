@@ -150,6 +150,11 @@ def test_an_input_is_never_the_output(sea, tokenizer, texts, tmp_path):
         assert source.read_bytes() == before
 
 
+def test_a_file_named_twice_would_count_twice(sea, tokenizer, texts):
+    result = sea("audit", tokenizer, texts[0], texts[0])
+    assert result.code == 2 and "named twice" in result.stderr
+
+
 def test_arguments_are_told_apart(tmp_path):
     assert split_arguments(
         ["a/tokenizer.model", "merges.txt", "th=x", "b.txt", "c.jsonl.zst", "-", "tokenizer.json"]

@@ -53,6 +53,7 @@ def test_counts_add_up_over_batches(tokenizer):
 
 def test_the_order_is_that_of_the_table(tokenizer):
     text, tokens = counted(load_tokenizer(tokenizer), ["the"])
+    text.identify(["the"], "en")
     assert list(measure(text, tokens, tokens)) == list(MEASURES)
 
 

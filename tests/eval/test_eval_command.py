@@ -110,6 +110,8 @@ def test_neurons_of_another_model_are_refused(sea, model_folder, texts, tmp_path
     result = sea("eval", model_folder, "perplexity", *data, f"{tmp_path / 'n.safetensors'}:th")
     assert (result.code, result.stdout) == (1, b"")
     assert "n.safetensors:th: neurons of another architecture" in result.stderr
+    result = sea("eval", model_folder, "perplexity", *data, f"{tmp_path / 'n.safetensors'}:lo")
+    assert result.code == 2 and 'n.safetensors: no neurons of language "lo"' in result.stderr
 
 
 def test_output_file_and_manifest(sea, model_folder, texts, tmp_path):

@@ -55,6 +55,12 @@ def test_what_is_no_source_is_refused(argument, message):
         parse_source(argument)
 
 
+def test_a_colon_in_the_name_of_a_file_that_exists(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "v:two.jsonl").touch()
+    assert parse_source("th=v:two.jsonl").glob == "v:two.jsonl"
+
+
 def test_a_name_stands_once():
     with pytest.raises(UsageError, match="two sources are named th"):
         parse_sources(["th=a.jsonl", "en=b.jsonl", "th=c.jsonl"])

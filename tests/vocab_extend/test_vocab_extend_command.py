@@ -51,6 +51,14 @@ def test_counts_are_those_of_the_extended_encoding(sea, base, thai, tmp_path):
     assert [row["count"] for row in rows(tmp_path / "out")] == [ids.count(row["id"]) for row in rows(tmp_path / "out")]
 
 
+def test_text_that_is_named_twice_or_empty_is_refused(sea, base, thai, tmp_path):
+    (tmp_path / "none.txt").write_text("\n")
+    for texts, code, message in [((thai, f"th={thai}"), 2, "named twice"), ((tmp_path / "none.txt",), 1, "no text")]:
+        result = sea("vocab-extend", base, *texts, "--add", "5", "-o", tmp_path / "out")
+        assert result.code == code and message in result.stderr
+        assert not (tmp_path / "out").exists()
+
+
 def test_two_runs_give_the_same_bytes(sea, base, thai, tmp_path):
     for name, workers in (("one", 1), ("two", 2)):
         assert sea("vocab-extend", base, thai, "--add", "9", "--workers", workers, "-o", tmp_path / name).code == 0
