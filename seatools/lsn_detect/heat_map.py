@@ -26,7 +26,7 @@ def draw_heat_map(rows: Sequence[dict[str, Any]], stream: IO[bytes], kind: str) 
     from matplotlib.figure import Figure
 
     counts = [row["per_layer"] for row in rows]
-    figure = Figure(figsize=(2 + 0.3 * len(counts[0]), 1.6 + 0.35 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(3.4 + 0.3 * len(counts[0]), 1.6 + 0.35 * len(rows)), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(counts, aspect="auto", cmap="Blues", vmin=0)
     axes.set_yticks(range(len(rows)), [row["lang"] for row in rows])
