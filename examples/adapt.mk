@@ -5,6 +5,8 @@
 #
 # TEXT, ENGLISH: a file or glob of JSONL ({"text": ...}) or .txt lines, .gz and .zst too. BASE: a Hugging Face folder.
 # With no variables set it runs on the project's shared data: stories260K, Thai government news, English sentences.
+SHELL   = /bin/bash
+.SHELLFLAGS = -o pipefail -c  # a filter that fails, fails its pipe
 SEA     ?= sea
 SHARED  ?= $(or $(SEA_SHARED),../shared)
 BASE    ?= $(SHARED)/models/stories260K

@@ -14,6 +14,13 @@ from seatools.engine.load import max_positions
 from seatools.streams.errors import UsageError
 
 
+def check_seq_len(seq_len: int, limit: int | None, option: str = "--seq-len") -> None:
+    """Raise UsageError, naming `option`, for rows longer than the model's positions (`limit`; None: any length)."""
+    if limit is not None and seq_len > limit:
+        what = f"rows of {seq_len} tokens are beyond the model's {limit} positions"
+        raise UsageError(what, fix=f"{option} {limit} or less")
+
+
 def prepare_for_training(
     model: PreTrainedModel, *, seq_len: int, gradient_checkpointing: bool, option: str = "--seq-len"
 ) -> None:
@@ -21,10 +28,7 @@ def prepare_for_training(
 
     Raises UsageError, naming `option`, for rows that are too long, and for a model that cannot recompute.
     """
-    limit = max_positions(model.config)
-    if limit is not None and seq_len > limit:
-        what = f"rows of {seq_len} tokens are beyond the model's {limit} positions"
-        raise UsageError(what, fix=f"{option} {limit} or less")
+    check_seq_len(seq_len, max_positions(model.config), option)
     if not gradient_checkpointing:
         model.eval()
         return

@@ -17,8 +17,10 @@ def read_criteria(path: Path | None) -> str:
         return DEFAULT
     try:
         text = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SeaError(f"{path}: cannot be read as UTF-8 text") from error
+    except OSError as error:
+        raise SeaError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SeaError(f"{path}: not UTF-8 text") from error
     if not text:
         raise SeaError(f"{path}: no criteria in this file")
     return text

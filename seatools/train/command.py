@@ -115,14 +115,16 @@ def train(
     if not data and not resume:
         raise UsageError("no DATA", fix="name files, or - for stdin")
     _run(
-        model, data or [], output, options, resume=resume, force=force, dry_run=dry_run, limit=limit, workers=workers,
+        model, data or [], output, options, seq_len=seq_len,
+        resume=resume, force=force, dry_run=dry_run, limit=limit, workers=workers,
         on_error=on_error.value, quarantine=quarantine, tokenizer_path=tokenizer or model, pattern=pattern,
         chat_template=chat_template, messages=messages,
     )  # fmt: skip
 
 
 def _run(
-    model_path: Path, data: list[str], out: Path, options: TrainOptions, *, resume: bool, force: bool, dry_run: bool,
+    model_path: Path, data: list[str], out: Path, options: TrainOptions, *, seq_len: int | None,
+    resume: bool, force: bool, dry_run: bool,
     limit: int | None, workers: int, on_error: str, quarantine: str | None, tokenizer_path: Path,
     pattern: str | None, chat_template: Path | None, messages: Messages,
 ) -> None:  # fmt: skip
@@ -158,6 +160,9 @@ def _run(
         raise UsageError(f"{out} holds no data to resume with", fix="repeat the DATA of the first command")
 
     manifest = Manifest(command="train", options=options, seed=options.seed)
+    from seatools.train.run import check_before_data
+
+    check_before_data(model_path, options)
     with run as folder:
         origin = made_from(
             sources, seq_len=options.seq_len, seed=options.seed, limit=limit,
@@ -170,6 +175,10 @@ def _run(
             manifest.rejects = json.loads(packed.metadata["rejects"])
         elif given is not None:
             packed = read_packed(given)
+            if seq_len is not None and seq_len != packed.row_length:
+                raise UsageError(
+                    f"{given} has rows of {packed.row_length} tokens, not {seq_len}", fix="leave out --seq-len"
+                )
             manifest.add_input(given, source=sources[0].name)
         else:
             if tokenizer.eos_id is None:

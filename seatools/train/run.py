@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from seatools.engine.device import pick_device, pick_dtype
-from seatools.engine.load import build_model, check_vocabulary, load_model
+from seatools.engine.load import build_model, check_folder, check_vocabulary, load_model, model_positions
 from seatools.engine.loop import fingerprint_weights, run_steps
 from seatools.engine.loss import summed_loss
-from seatools.engine.neurons import check_architecture, load_neurons, selections, union
+from seatools.engine.neurons import NeuronSet, check_architecture, load_neurons, selections, union
 from seatools.engine.optimise import MasterAdamW, Selection
 from seatools.engine.row_order import rows_of_step, steps_for_epochs
 from seatools.engine.rows import make_batch
-from seatools.engine.training_mode import prepare_for_training
+from seatools.engine.training_mode import check_seq_len, prepare_for_training
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.messages import Messages
 from seatools.text.packed import PackedData
@@ -32,6 +32,26 @@ from seatools.train.options import TrainOptions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+
+def check_before_data(model_path: Path, options: TrainOptions) -> None:
+    """Refuse what no data can mend, before any is read: device, row length, languages without neurons."""
+    pick_dtype(options.dtype, pick_device(options.device))
+    if not options.from_config:
+        check_folder(model_path)
+        check_seq_len(options.seq_len, model_positions(model_path))
+    if options.neurons_path is not None:
+        chosen_langs(load_neurons(options.neurons_path)[0], options)
+
+
+def chosen_langs(sets: NeuronSet, options: TrainOptions) -> tuple[str, ...]:
+    """The languages whose neurons are trained: those asked for, or all in the file."""
+    langs = options.neuron_langs or tuple(sorted(sets))
+    missing = [lang for lang in langs if lang not in sets]
+    if missing:
+        fix = f"it has {', '.join(sorted(sets))}"
+        raise UsageError(f"{options.neurons_path}: no neurons for {missing[0]}", fix=fix)
+    return langs
 
 
 def load_for_training(model_path: Path, tokenizer: Tokenizer, options: TrainOptions) -> PreTrainedModel:
@@ -54,11 +74,7 @@ def trained_parts(model: PreTrainedModel, options: TrainOptions, messages: Messa
         return list(parameters.items())
     sets, metadata = load_neurons(options.neurons_path)
     check_architecture(metadata, model)
-    langs = options.neuron_langs or tuple(sorted(sets))
-    missing = [lang for lang in langs if lang not in sets]
-    if missing:
-        fix = f"it has {', '.join(sorted(sets))}"
-        raise UsageError(f"{options.neurons_path}: no neurons for {missing[0]}", fix=fix)
+    langs = chosen_langs(sets, options)
     for parameter in parameters.values():
         parameter.requires_grad_(False)
     parts: list[tuple[str, Any]] = []

@@ -154,8 +154,9 @@ def test_a_packed_file_gives_the_run_that_its_records_give(
 ) -> None:
     assert sea("train", model_path, data, "-o", tmp_path / "a", *SHORT).code == 0
     packed = tmp_path / "a" / "packed.safetensors"
-    # --seq-len is the packed file's own
-    assert sea("train", model_path, packed, "-o", tmp_path / "b", *SHORT, "--seq-len", 100).code == 0
+    other = sea("train", model_path, packed, "-o", tmp_path / "b", *SHORT, "--seq-len", 100)
+    assert other.code == 2 and "has rows of 32 tokens, not 100" in other.stderr and not (tmp_path / "b").exists()
+    assert sea("train", model_path, packed, "-o", tmp_path / "b", *SHORT).code == 0
     assert read_metrics(tmp_path / "a") == read_metrics(tmp_path / "b")
     assert (tmp_path / "a" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
     assert not (tmp_path / "b" / "packed.safetensors").exists()
@@ -186,13 +187,23 @@ def test_a_packed_file_stands_alone_and_takes_no_limit(sea: Sea, model_path: Pat
     assert limited.code == 2 and "--limit" in limited.stderr
 
 
+@pytest.mark.parametrize(
+    "wrong", [("--device", "cuda:99"), ("--device", "gpu"), ("--seq-len", 4096), ("--neurons", "no-such-file")]
+)
+def test_what_no_data_can_mend_is_refused_before_it_is_read(
+    sea: Sea, model_path: Path, data: Path, tmp_path: Path, wrong: tuple[str, object]
+) -> None:
+    result = sea("train", model_path, data, "-o", tmp_path / "out", *SHORT, *wrong)
+    assert result.code in (1, 2) and not (tmp_path / "out").exists(), result.stderr
+
+
 def test_data_without_a_target_is_refused(sea: Sea, model_path: Path, tmp_path: Path) -> None:
     from seatools.text.packed import write_packed
     from seatools.text.tokenizer import load_tokenizer
 
     digest = load_tokenizer(model_path).digest()
     empty = tmp_path / "p.safetensors"
-    write_packed(empty, [], [], [], row_length=16, tokenizer_digest=digest, sources=["a"])
+    write_packed(empty, [], [], [], row_length=32, tokenizer_digest=digest, sources=["a"])
     result = sea("train", model_path, empty, "-o", tmp_path / "out", *SHORT)
     assert result.code == 1 and "nothing to train" in result.stderr and not (tmp_path / "out").exists()
 
