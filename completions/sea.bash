@@ -11,12 +11,12 @@ _sea() {
             case $prev in
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--reference --fail-under --fail-over --identify --pattern --output -o --force --json --limit --workers --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--reference --reference-tokenizer --fail-under --fail-over --context --price --segment --identify --list --fast --csv --pattern --output -o --force --json --limit --workers --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         vocab-extend)
             case $prev in
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--add --output -o --method --protect --min-count --max-bytes --pattern --limit --seed --workers --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--output -o --add --until --balance --weights --method --donor --prune --trained-size --protect --measure --parallel --reference --min-count --max-bytes --scripts --partial-characters --pretokenizer --reuse-unreachable --pad-to-multiple --unigram --max-drift --normalize --shard --counts --report --pattern --limit --seed --workers --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         embed-init)
             words="--tokenizer --output -o --old-tokenizer --method --head-method --pad-to-multiple --link --seed --force --dry-run --config --quiet -q --verbose -v --debug -h --help" ;;
         mix)

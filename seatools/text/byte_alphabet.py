@@ -13,6 +13,8 @@ BYTE_TO_CHAR: dict[int, str] = {byte: chr(byte) for byte in _PRINTABLE} | {
     byte: chr(256 + rank) for rank, byte in enumerate(_OTHERS)
 }
 CHAR_TO_BYTE: dict[str, int] = {char: byte for byte, char in BYTE_TO_CHAR.items()}
+# Latin-1 characters outside the alphabet become one that Latin-1 lacks.
+_TO_LATIN = {code: 0xFFFF for code in range(256)} | {ord(char): byte for char, byte in CHAR_TO_BYTE.items()}
 
 
 def spell(data: bytes) -> str:
@@ -23,6 +25,6 @@ def spell(data: bytes) -> str:
 def unspell(piece: str) -> bytes:
     """The inverse of `spell`; a piece with a character outside the alphabet is its own UTF-8, as in tokenizers."""
     try:
-        return bytes(CHAR_TO_BYTE[char] for char in piece)
-    except KeyError:
+        return piece.translate(_TO_LATIN).encode("latin-1")
+    except UnicodeEncodeError:
         return piece.encode()

@@ -1,9 +1,9 @@
 """What a path holds, found by looking into its files; and in a folder, which of them is used.
 
 In a folder the most exact file wins: a SentencePiece model (with the tokenizer.json beside it for added tokens), then
-tokenizer.json, then vocab.json + merges.txt, then a tiktoken rank file. A file that such a folder would use as well is
-read together with the small files that name its special tokens, so that both ways to name a tokenizer give the same
-one; any other file (a donor vocabulary, say) stands alone.
+tokenizer.json, then vocab.json + merges.txt, then tekken.json, then a tiktoken rank file. A file that such a folder
+would use as well is read together with the small files that name its special tokens, so that both ways to name a
+tokenizer give the same one; any other file (a donor vocabulary, say) stands alone.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from seatools.streams.errors import SeaError, UsageError
 from seatools.text.huggingface_json import JsonTokenizer
 from seatools.text.sentencepiece_model import SentencePieceTokenizer
 from seatools.text.special_tokens import TokenConfig, read_bytes, read_config, read_json
+from seatools.text.tekken import TekkenTokenizer, is_tekken
 from seatools.text.tiktoken_ranks import TiktokenTokenizer
 from seatools.text.tokenizer import Tokenizer
 from seatools.text.vocab_merges import load_vocab_merges
 
-LOOKED_FOR = "*.model, tokenizer.json, vocab.json with merges.txt, *.tiktoken"
+LOOKED_FOR = "*.model, tokenizer.json, vocab.json with merges.txt, tekken.json, *.tiktoken"
 _RANK_LINE = re.compile(rb"[A-Za-z0-9+/]+={0,2} [0-9]+\r?\n")
 
 
@@ -42,6 +43,8 @@ def _load_folder(folder: Path, pattern: str | None) -> Tokenizer:
         return _load_json(folder, json_path, read_config(folder), pattern)
     if (folder / "vocab.json").is_file() or (folder / "merges.txt").is_file():
         return _load_pair(folder, folder, pattern)
+    if (folder / "tekken.json").is_file():
+        return _load_json(folder, folder / "tekken.json", read_config(folder), pattern)
     ranks = ranks or model
     if ranks is not None:
         return TiktokenTokenizer(folder, ranks, pattern, (ranks, *read_config(folder).files))
@@ -66,17 +69,27 @@ def _load_model(path: Path, model: Path, json_path: Path | None, config: TokenCo
     if json_path is None:
         return SentencePieceTokenizer(path, model, config, files=(model, *config.files))
     beside = _load_json(path, json_path, config, None)
+    if not isinstance(beside, JsonTokenizer):
+        raise SeaError(f"{json_path} is a tekken file beside {model}", fix=f"give {model} or {json_path} alone")
     files = (model, *beside.files)
     return SentencePieceTokenizer(path, model, config, files=files, beside=beside, json_path=json_path)
 
 
-def _load_json(path: Path, json_path: Path, config: TokenConfig, pattern: str | None) -> JsonTokenizer:
+def _load_json(
+    path: Path, json_path: Path, config: TokenConfig, pattern: str | None
+) -> JsonTokenizer | TekkenTokenizer:
     _refuse_pattern(json_path, pattern)
+    parsed = read_json(json_path)
     files = [json_path, *config.files]
+    if is_tekken(parsed):
+        return TekkenTokenizer(path, parsed, tuple(files), where=json_path)
     if path.is_dir():
         # Copied with it: older programs read these and not tokenizer.json.
         files += [path / name for name in ("vocab.json", "merges.txt") if (path / name).is_file()]
-    return JsonTokenizer(path, read_json(json_path), config, files=tuple(files), where=json_path)
+    tokenizer = JsonTokenizer(path, parsed, config, files=tuple(files), where=json_path)
+    if path.is_dir() and (path / "tekken.json").is_file():
+        tokenizer.notes.append(f"{path}: tokenizer.json is used; the tekken.json beside it is neither read nor copied")
+    return tokenizer
 
 
 def _load_pair(path: Path, folder: Path, pattern: str | None) -> Tokenizer:

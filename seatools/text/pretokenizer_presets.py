@@ -9,6 +9,7 @@ is older: after a line break it splits trailing spaces off, which tiktoken no lo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from seatools.streams.errors import UsageError
@@ -23,11 +24,22 @@ class Preset:
     portable: str
     """The same splits, for tokenizers (Oniguruma)."""
     num_ranks: int
-    """How many ranks the published file has; the special tokens belong to that file only."""
+    """How many ranks the published file has; the special tokens belong to that file."""
     special: dict[str, int]
 
+    def owns(self, ids: Iterable[int]) -> bool:
+        """True for the ids of the published file, with or without others above all special tokens."""
+        # The published ids run from 0 without gaps, but for special tokens among them (p50k_base: 50256).
+        taken = set(self.special.values())
+        published = set(range(self.num_ranks + sum(id < self.num_ranks for id in taken))) - taken
+        others = set(ids)
+        if not published <= others:
+            return False
+        others -= published
+        return not others or min(others) > max(taken)
 
-_GPT2 = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+
+GPT2_PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 _R50K = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""
 _CL100K = (
     r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+"""
@@ -48,12 +60,12 @@ QWEN2_PATTERN = (
     r"""|\s*[\r\n]+|\s+(?!\S)|\s+"""
 )
 
-_R50K_BASE = Preset(pattern=_R50K, portable=_GPT2, num_ranks=50256, special={"<|endoftext|>": 50256})
+_R50K_BASE = Preset(pattern=_R50K, portable=GPT2_PATTERN, num_ranks=50256, special={"<|endoftext|>": 50256})
 
 PRESETS: dict[str, Preset] = {
     "gpt2": _R50K_BASE,
     "r50k_base": _R50K_BASE,
-    "p50k_base": Preset(pattern=_R50K, portable=_GPT2, num_ranks=50280, special={"<|endoftext|>": 50256}),
+    "p50k_base": Preset(pattern=_R50K, portable=GPT2_PATTERN, num_ranks=50280, special={"<|endoftext|>": 50256}),
     "cl100k_base": Preset(
         pattern=_CL100K,
         portable=_CL100K_PORTABLE,

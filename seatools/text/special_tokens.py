@@ -19,6 +19,8 @@ from seatools.streams.errors import SeaError
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 CONFIG_NAMES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 TEMPLATE_NAMES = ("chat_template.jinja", "chat_template.json")
+# The module that tokenizer_config.json names where the pre-tokenizer was changed (`vocab_extend/json_files.py`).
+AS_SAVED = "tokenizer_as_saved.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +157,10 @@ def read_config(folder: Path) -> TokenConfig:
         overrides=overrides,
         add_bos=add_bos if isinstance(add_bos, bool) else None,
         values=values,
-        files=(*present.values(), *(folder / name for name in TEMPLATE_NAMES if (folder / name).is_file())),
+        files=(
+            *present.values(),
+            *(folder / name for name in (*TEMPLATE_NAMES, AS_SAVED) if (folder / name).is_file()),
+        ),
     )
 
 

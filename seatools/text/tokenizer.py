@@ -24,7 +24,7 @@ class Tokenizer(ABC):
     """A loaded tokenizer. Made by `load_tokenizer`; not changed afterwards."""
 
     kind: str
-    """sentencepiece-bpe, sentencepiece-unigram, json-bpe, json-unigram, vocab-merges or tiktoken."""
+    """sentencepiece-bpe, sentencepiece-unigram, json-bpe, json-unigram, vocab-merges, tiktoken or tekken."""
     path: Path
     """The path that was asked for."""
     files: tuple[Path, ...]

@@ -87,15 +87,19 @@ def _split(pattern: str) -> dict[str, Any]:
 def _with_class_defaults(config: TokenConfig, family: str, vocabulary: dict[str, int]) -> TokenConfig:
     # The defaults of the classes' __init__ in transformers, for roles that the config does not speak of. Bare files
     # have GPT-2's, provided that the token is there.
-    if family.startswith("Qwen2"):
-        roles = ("eos_token", "unk_token", "pad_token")
-    else:
-        roles = ("bos_token", "eos_token", "unk_token")
+    roles = class_roles(family) or class_roles("GPT2")
     if END not in vocabulary and not any(token.content == END for token in config.added):
         return config
     end = AddedToken(content=END, special=True)
     defaults: dict[str, AddedToken | None] = {role: end for role in roles}
     return replace(config, named=defaults | config.named)
+
+
+def class_roles(family: str) -> tuple[str, ...]:
+    """The roles that END has by default in a tokenizer class of transformers; none for a class not known here."""
+    if family.startswith("Qwen2"):
+        return ("eos_token", "unk_token", "pad_token")
+    return ("bos_token", "eos_token", "unk_token") if family.startswith("GPT2") else ()
 
 
 def read_vocabulary(path: Path) -> dict[str, int]:

@@ -1,109 +1,137 @@
-"""A byte-level BPE base (GPT-2, Qwen2, Llama 3) as continued BPE sees it: pre-tokens, characters, rules.
+"""A byte-level BPE base with a merge list (GPT-2, Qwen2, Llama 3) as continued BPE sees it: its words are pre-tokens.
 
-Every distinct pre-token is segmented once, by the engine's own model. A finished token is whole UTF-8 characters; the
-merges inside a character come from the seed alone. With `ignore_merges` (Llama 3) a pre-token that is a vocabulary
-entry is emitted whole, so there a token is made only if the base gives exactly its parts for it standing alone.
-Words are exact except beside added tokens that are not special, where the pre-tokenizer here sees the text joined.
+With `ignore_merges` (Llama 3) a pre-token that is a vocabulary entry is emitted whole, so there a token is made only if
+the base gives exactly its parts for it standing alone. Words are exact except beside added tokens that are not special,
+where the pre-tokenizer here sees the text joined.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Any
 
+import numpy as np
+
+from seatools.text.agreement import PROBES
 from seatools.text.byte_alphabet import spell, unspell
 from seatools.text.huggingface_json import JsonTokenizer
-from seatools.vocab_extend.character_seed import SeedMerges, apply_ranked, wanted_characters
-from seatools.vocab_extend.new_token import NewToken, joined_base_ids
+from seatools.text.pretokenizer_presets import PRESETS
+from seatools.vocab_extend.segments import Segments
+from seatools.vocab_extend.word_counts import Law, Splitter
 
-Words = dict[tuple[int, ...], int]
+_CHUNK = 4096  # words that one call encodes together
 
 
 class ByteLevelBase:
     """A loaded byte-level tokenizer. `pieces`: id -> piece in the byte alphabet, grows with the new tokens."""
 
-    explicit = True
+    law: Law = "expands"
     joins: dict[str, int] | None = None
+    seeds_are_merges = True
 
     def __init__(self, tokenizer: JsonTokenizer) -> None:
         self.tokenizer = tokenizer
         self.first_id = tokenizer.vocab_size
         self.pieces = {id: piece for piece, id in tokenizer.vocabulary.items()}
         self.taken = set(tokenizer.vocabulary) | {spell(token.content.encode()) for token in tokenizer.added_tokens}
-        self._model = tokenizer.engine.model
-        self._ignores_merges = bool(tokenizer.json_model["model"].get("ignore_merges"))
-        self._protected: set[tuple[int, int]] = set()
+        self.ignores_merges = bool(tokenizer.json_model["model"].get("ignore_merges"))
 
-    def words(self, texts: Iterable[str], workers: int = 0) -> Words:
-        """The pre-tokens of `texts` as base ids -> how often each occurs."""
-        engine = self.tokenizer.engine
-        normalize = engine.normalizer.normalize_str if engine.normalizer else str
-        split = engine.pre_tokenizer.pre_tokenize_str
-        counts: Counter[str] = Counter()
-        for text in texts:
-            counts.update([piece for piece, _ in split(normalize(text))])
-        words: Counter[tuple[int, ...]] = Counter()
-        for piece, count in counts.items():
-            words[self._ids(piece)] += count
+    def splitter(self, sample: Sequence[str]) -> Splitter:
+        """How to cut text into pre-tokens; by the regular expression alone if that cuts `sample` as the engine does."""
+        parsed = self.tokenizer.json_model
+        empty = {"type": "BPE", "vocab": {}, "merges": []}
+        bare = json.dumps({**parsed, "model": empty, "added_tokens": [], "post_processor": None, "decoder": None})
+        by_engine = Splitter(normalizer="engine" if parsed.get("normalizer") else None, engine_json=bare)
+        steps = _flat(parsed["pre_tokenizer"])
+        pattern, prefix = _one_pattern(steps)
+        normalizer = (parsed.get("normalizer") or {}).get("type")
+        if pattern is None or normalizer not in (None, "NFC"):
+            return by_engine
+        fast = Splitter(pattern=pattern, normalizer=normalizer, prefix=prefix, spells=True)
+        one, two = by_engine.compile(), fast.compile()
+        same = all(one(text) == [spell(word.encode()) for word in two(text)] for text in (*PROBES, *sample))
+        return fast if same else by_engine
+
+    @cached_property
+    def _word_engine(self) -> Any:
+        import tokenizers
+
+        model = {**self.tokenizer.json_model["model"], "ignore_merges": self.ignores_merges}
+        newline = {"type": "Split", "pattern": {"String": "\n"}, "behavior": "Removed", "invert": False}
+        parsed = {"version": "1.0", "model": model, "pre_tokenizer": newline, "added_tokens": []}
+        return tokenizers.Tokenizer.from_str(json.dumps(parsed))
+
+    def encode_words(self, words: Sequence[str], workers: int = 0) -> Segments:
+        """The ids of each word, given in the byte alphabet (which has no line break: they keep the words apart)."""
+        return Segments.joined(list(self._encoded(words)))
+
+    def _encoded(self, words: Sequence[str]) -> Iterator[Segments]:
+        chunks = ["\n".join(words[start : start + _CHUNK]) for start in range(0, len(words), _CHUNK)]
+        for start in range(0, len(chunks), 64):
+            for chunk, encoding in zip(
+                chunks[start : start + 64],
+                self._word_engine.encode_batch(chunks[start : start + 64], add_special_tokens=False),
+                strict=True,
+            ):
+                ids = np.array(encoding.ids, np.int32)
+                lengths = np.bincount(np.array(encoding.word_ids, np.int64), minlength=chunk.count("\n") + 1)
+                yield Segments(ids, np.concatenate([[0], np.cumsum(lengths)]))
+
+    def symbols(self, words: Segments, texts: Sequence[str]) -> Segments:
+        """The words as the learner takes them: as they are."""
         return words
 
-    def _ids(self, piece: str) -> tuple[int, ...]:
-        return tuple([token.id for token in self._model.tokenize(piece)])
+    def without_whole_words(self) -> ByteLevelBase:
+        """The same with `ignore_merges` off, which would hide merges that are missing."""
+        if not self.ignores_merges:
+            return self
+        other = copy.copy(self)
+        other.__dict__.pop("_word_engine", None)
+        other.ignores_merges = False
+        return other
 
-    def protect(self, words: Words) -> None:
-        """From now on no merge may fire on `words`."""
-        for word in words:
-            self._protected.update(zip(word, word[1:], strict=False))
-
-    def seed(self, words: Words, budget: int, min_count: int) -> tuple[list[NewToken], Words]:
-        """Tokens for characters that have none, at most `budget`, and the words with them."""
-        chars: Counter[str] = Counter()
-        for word, count in words.items():
-            data = unspell("".join([self.pieces[id] for id in word]))
-            for char in data.decode("utf-8", "ignore"):
-                chars[char] += count
-        protected = self._protected
-        seeds = SeedMerges(self.first_id, budget, dict(self.pieces), self.taken, lambda *pair: pair not in protected)
-        for char in wanted_characters(chars, min_count):
-            if spell(char.encode()) not in self.taken:
-                seeds.make(self._ids(spell(char.encode())))
-        fired: Counter[int] = Counter()
-        for word, count in words.items():
-            apply_ranked(word, seeds.pairs, fired, count)
-        # Running text may segment a character otherwise than alone; what never fires there is left out.
-        kept = {token: pair for pair, token in seeds.pairs.items() if fired[token]}
-        renamed = {token: self.first_id + rank for rank, token in enumerate(sorted(kept))}
-        tokens: list[NewToken] = []
-        for token in sorted(kept):
-            left, right = (renamed.get(id, id) for id in kept[token])
-            piece = seeds.pieces[token]
-            base_ids = joined_base_ids((left, right), tokens, self.first_id)
-            tokens.append(NewToken(renamed[token], piece, unspell(piece), "char", (left, right), base_ids))
-        pairs = {new.parents: new.id for new in tokens if new.parents}
-        seeded: Counter[tuple[int, ...]] = Counter()
-        for word, count in words.items():
-            seeded[apply_ranked(word, pairs, Counter(), count)] += count
-        for new in tokens:
-            self.pieces[new.id] = new.piece
-            self.taken.add(new.piece)
-        return tokens, seeded
+    def base_rule(self, left: str, right: str, piece: str) -> bool:
+        """With `ignore_merges` the base must give the token's own parts for it standing alone."""
+        if not self.ignores_merges:
+            return True
+        model = self.tokenizer.engine.model
+        whole, *parts = ([token.value for token in model.tokenize(text)] for text in (piece, left, right))
+        return bool(whole == parts[0] + parts[1])
 
     def data(self, piece: str) -> bytes:
         """The bytes that a piece stands for."""
         return unspell(piece)
 
-    def rule(self, max_bytes: int) -> Callable[[int, int, str], bool]:
-        """`may_merge` of continued BPE."""
+    def spelling(self, data: bytes) -> str | None:
+        """The piece that stands for `data`."""
+        return spell(data)
 
-        def may_merge(left: int, right: int, piece: str) -> bool:
-            if (left, right) in self._protected or len(piece) > max_bytes:  # one letter of the alphabet a byte
-                return False
-            try:
-                unspell(piece).decode()
-            except UnicodeDecodeError:
-                return False
-            if self._ignores_merges:
-                return self._ids(piece) == self._ids(self.pieces[left]) + self._ids(self.pieces[right])
-            return True
+    def written(self, piece: str) -> str:
+        """The piece as the tokenizer's file has it."""
+        return piece
 
-        return may_merge
+
+def _flat(step: dict[str, Any] | None) -> list[dict[str, Any]]:
+    if step is None:
+        return []
+    if step.get("type") == "Sequence":
+        return [inner for part in step["pretokenizers"] for inner in _flat(part)]
+    return [step]
+
+
+def _one_pattern(steps: list[dict[str, Any]]) -> tuple[str | None, str]:
+    """The one regular expression of a byte-level pre-tokenizer and the prefix; None if it is made otherwise."""
+    last = steps[-1]
+    if last.get("type") != "ByteLevel":
+        return None, ""
+    prefix = " " if last.get("add_prefix_space") else ""
+    if len(steps) == 1 and last.get("use_regex", True):
+        return PRESETS["gpt2"].portable, prefix
+    if len(steps) == 2 and not last.get("use_regex", True) and not prefix and steps[0].get("type") == "Split":
+        pattern = steps[0].get("pattern", {}).get("Regex")
+        if steps[0].get("behavior") == "Isolated" and not steps[0].get("invert"):
+            return pattern, ""
+    return None, ""

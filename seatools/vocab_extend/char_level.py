@@ -1,31 +1,39 @@
 """A SentencePiece-like BPE base (Llama 2, Mistral) as continued BPE sees it: words, characters, rules.
 
 Pieces are characters with `▁` for a space; what has no piece is spelled in bytes or is UNK. Here such a character is
-one symbol, minus its code point, until the seed gives it a piece; what is left after that ends a word. Words begin at
-`▁` and stop at white space, control and added tokens, so no new piece has a space after its first character. A token
-holds at most as many digits as the base's own multi-character pieces do: none if digits stand alone there (Llama).
+one symbol until the seed gives it a piece; what is left after that ends a word. Counted words are runs of `▁` with what
+follows, provided that no piece reaches across two (true of all models in reach), else whole documents; inside, a word
+begins at each `▁` and stops at white space, control and added tokens, so no new piece has a space after its first
+character. A token holds at most as many digits as the base's own multi-character pieces do: none if digits stand alone
+there (Llama).
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
 
 from seatools.streams.errors import SeaError
 from seatools.text.huggingface_json import JsonTokenizer
 from seatools.text.sentencepiece_model import SentencePieceTokenizer
-from seatools.vocab_extend.batches import batches
-from seatools.vocab_extend.character_seed import wanted_characters
-from seatools.vocab_extend.new_token import NewToken
+from seatools.vocab_extend.segments import BREAK, Segments, unknown
+from seatools.vocab_extend.transformers_view import as_transformers_reads
+from seatools.vocab_extend.word_counts import Law, Splitter
 
-Words = dict[tuple[int, ...], int]
 NORMAL = 1  # ModelProto.SentencePiece.Type
 _INSIDE, _BEGINS, _ALONE, _BYTE, _UNKNOWN = range(5)
-_END = -0x110000  # no character
+_ONE_WORD = re.compile("▁*[^▁]*")
 
 
 class CharLevelBase:
     """A loaded SentencePiece model or `tokenizer.json` with byte fallback. `pieces`: id -> piece, grows."""
+
+    seeds_are_merges = False
 
     def __init__(self, tokenizer: SentencePieceTokenizer | JsonTokenizer) -> None:
         self.tokenizer = tokenizer
@@ -45,137 +53,158 @@ class CharLevelBase:
             outside = {token.id for token in tokenizer.added_tokens} | tokenizer.byte_ids | {tokenizer.unk_id}
             ordinary = ids.keys() - outside
         names = {id: tokenizer.piece(id) for id in ordinary}
-        self.explicit = isinstance(tokenizer, JsonTokenizer)
+        self.law: Law = "expands" if isinstance(tokenizer, JsonTokenizer) else "coarsens"
+        if tokenizer.kind.endswith("unigram"):
+            self.law = "measured"
         self.pieces = dict(names)
         self.taken = set(every) | {token.content for token in tokenizer.added_tokens}
-        self.joins = None if self.explicit else {piece: id for id, piece in names.items()}
+        self.joins = None if self.law == "expands" else {piece: id for id, piece in names.items()}
         """SentencePiece joins whatever makes one of these."""
-        self._roles = {id: _role(piece) for id, piece in names.items()}
-        self._roles |= {id: _BYTE for id in tokenizer.byte_ids}
+        self._one_word = all(_ONE_WORD.fullmatch(piece) for piece in names.values())
+        roles = np.full(tokenizer.vocab_size, _ALONE, np.int8)
+        for id, piece in names.items():
+            roles[id] = _role(piece)
+        roles[list(tokenizer.byte_ids)] = _BYTE
         if tokenizer.unk_id is not None:
-            self._roles[tokenizer.unk_id] = _UNKNOWN
+            roles[tokenizer.unk_id] = _UNKNOWN
+        self._roles = roles
         self._byte_of = {id: tokenizer.piece_bytes(id)[0] for id in tokenizer.byte_ids}
         self._byte_id = {byte: id for id, byte in self._byte_of.items()}
         self._most_digits = max((_digits(piece) for piece in names.values() if len(piece) > 1), default=0)
-        self._protected_pairs: set[tuple[int, int]] = set()
-        self._protected_pieces: set[str] = set()
-        self._protected_chars: set[int] = set()
 
-    def words(self, texts: Iterable[str], workers: int = 0) -> Words:
-        """The words of `texts` as base ids (unknown characters negative) -> how often each occurs."""
-        words: Counter[tuple[int, ...]] = Counter()
-        for batch in batches(texts):
-            for ids, unknown, breaks in self._encoded(batch, workers):
-                words.update(self._split(ids, unknown, breaks))
-        return words
+    @cached_property
+    def beside(self) -> CharLevelBase | None:
+        """The tokenizer.json beside a SentencePiece model, or what transformers would make of the model alone."""
+        if not isinstance(self.tokenizer, SentencePieceTokenizer) or self.law == "measured":
+            return None
+        other = self.tokenizer.beside
+        return CharLevelBase(as_transformers_reads(self.tokenizer) if other is None else other)
 
-    def _encoded(self, texts: list[str], workers: int) -> Iterator[tuple[list[int], list[str], Sequence[int | None]]]:
-        """Per text: ids, their surfaces (only where UNK occurs and can be told), the engine's own word numbers."""
+    def splitter(self, sample: Sequence[str]) -> Splitter:
+        """How to cut text into words (`sample` is not needed: these are cut by rule)."""
+        pattern: str | None = r"▁*[^▁]+|▁+" if self._one_word else r"(?s:.+)"
+        if isinstance(self.tokenizer, SentencePieceTokenizer):
+            model = self.tokenizer.model_proto.SerializeToString(deterministic=True)
+            return Splitter(pattern=pattern, sentencepiece=model)
+        parsed = self.tokenizer.json_model
+        empty = {"type": "BPE", "vocab": {}, "merges": []}
+        bare = json.dumps({**parsed, "model": empty, "added_tokens": [], "post_processor": None, "decoder": None})
+        normalizer = "engine" if parsed.get("normalizer") else None
+        if parsed.get("pre_tokenizer"):
+            pattern = None
+        return Splitter(pattern=pattern, normalizer=normalizer, engine_json=bare)
+
+    @cached_property
+    def _word_engine(self) -> Any:
+        """The model without normaliser, prefix and added tokens: it encodes a word as it is spelled."""
         if isinstance(self.tokenizer, JsonTokenizer):
-            for encoding in self.tokenizer.engine.encode_batch(texts, add_special_tokens=False):
-                yield encoding.ids, [], encoding.word_ids
-            return
-        engine = self.tokenizer.engine
-        for text, ids in zip(texts, self.tokenizer.encode_batch(texts, workers=workers), strict=True):
-            surfaces = engine.Encode(text, out_type=str) if self.tokenizer.unk_id in ids else []
-            yield ids, surfaces if len(surfaces) == len(ids) else [], ()
+            import tokenizers
 
-    def _split(self, ids: list[int], surfaces: list[str], breaks: Sequence[int | None]) -> list[tuple[int, ...]]:
-        roles, byte_of = self._roles, self._byte_of
-        words: list[tuple[int, ...]] = []
+            parsed = {"version": "1.0", "model": self.tokenizer.json_model["model"], "added_tokens": []}
+            return tokenizers.Tokenizer.from_str(json.dumps(parsed))
+        from sentencepiece import SentencePieceProcessor
+
+        proto = type(self.tokenizer.model_proto)()
+        proto.CopyFrom(self.tokenizer.model_proto)
+        spec = proto.normalizer_spec
+        spec.name, spec.precompiled_charsmap = "identity", b""
+        spec.add_dummy_prefix = spec.remove_extra_whitespaces = False
+        engine = SentencePieceProcessor()
+        engine.LoadFromSerializedProto(proto.SerializeToString())
+        return engine
+
+    def encode_words(self, words: Sequence[str], workers: int = 0) -> Segments:
+        """The ids of each word, bytes and UNK as they are."""
+        parts = []
+        for start in range(0, len(words), 1 << 16):
+            batch = list(words[start : start + (1 << 16)])
+            if isinstance(self.tokenizer, JsonTokenizer):
+                found = self._word_engine.encode_batch_fast(batch, add_special_tokens=False)
+                parts.append(Segments.of([encoding.ids for encoding in found]))
+            else:
+                parts.append(Segments.of(self._word_engine.Encode(batch, out_type=int, num_threads=workers or -1)))
+        return Segments.joined(parts)
+
+    def symbols(self, words: Segments, texts: Sequence[str]) -> Segments:
+        """`words` as the learner takes them: bytes and UNK as characters, cut where a word ends.
+
+        `texts`: the words themselves, for the characters behind UNK.
+        """
+        roles = self._roles[words.ids]
+        first = np.zeros(len(words.ids), bool)
+        first[words.offsets[:-1][words.lengths > 0]] = True
+        plain = (roles == _INSIDE) | ((roles == _BEGINS) & first)
+        odd = np.unique(words.owners()[~plain])
+        if not len(odd):
+            return words
+        parts: list[Segments] = []
+        done = 0
+        for number in odd.tolist():
+            parts.append(_slice(words, done, number))
+            parts.append(Segments.of([self._split(words.word(number), texts[number])]))
+            done = number + 1
+        parts.append(_slice(words, done, len(words)))
+        return Segments.joined(parts)
+
+    def _split(self, ids: Sequence[int], text: str) -> list[int]:
+        surfaces = self._surfaces(ids, text)
         word: list[int] = []
         run = bytearray()
         for at, id in enumerate(ids):
-            role = roles.get(id, _ALONE)
-            new_word = bool(at) and bool(breaks) and breaks[at] != breaks[at - 1]
-            if role == _BYTE and not new_word:
-                run.append(byte_of[id])
+            role = self._roles[id]
+            if role == _BYTE:
+                run.append(self._byte_of[id])
                 continue
             if run:
-                word += [-ord(char) for char in run.decode("utf-8", "replace")]
+                word += [unknown(char) for char in run.decode("utf-8", "replace")]
                 run.clear()
-            if word and (new_word or role in (_BEGINS, _ALONE)):
-                words.append(tuple(word))
-                word = []
-            if role == _BYTE:
-                run.append(byte_of[id])
-            elif role == _UNKNOWN and surfaces:
-                word += [-ord(char) for char in surfaces[at]]
+            if role in (_BEGINS, _ALONE) and word and word[-1] != BREAK:
+                word.append(BREAK)
+            if role == _UNKNOWN:
+                word += [unknown(char) for char in surfaces[at]] or [BREAK]
             elif role in (_INSIDE, _BEGINS):
                 word.append(id)
-        word += [-ord(char) for char in run.decode("utf-8", "replace")]
-        if word:
-            words.append(tuple(word))
-        return words
+        return word + [unknown(char) for char in run.decode("utf-8", "replace")]
 
-    def protect(self, words: Words) -> None:
-        """From now on no merge may fire on `words` and none of their unknown characters may become a piece."""
-        for word in words:
-            self._protected_chars.update(symbol for symbol in word if symbol < 0)
-            for left, right in zip(word, word[1:], strict=False):
-                if left >= 0 and right >= 0:
-                    self._protected_pairs.add((left, right))
-                    if not self.explicit:
-                        self._protected_pieces.add(self.pieces[left] + self.pieces[right])
+    def _surfaces(self, ids: Sequence[int], text: str) -> list[str]:
+        """What each id stands for; for UNK only where the engine can tell."""
+        if self.tokenizer.unk_id not in ids or not isinstance(self.tokenizer, SentencePieceTokenizer):
+            return [""] * len(ids)
+        surfaces: list[str] = self._word_engine.Encode(text, out_type=str)
+        return surfaces if len(surfaces) == len(ids) else [""] * len(ids)
 
-    def seed(self, words: Words, budget: int, min_count: int) -> tuple[list[NewToken], Words]:
-        """Pieces for characters that have none, at most `budget`, and the words with them, cut at the others."""
-        chars: Counter[str] = Counter()
-        for word, count in words.items():
-            for symbol in word:
-                if symbol < 0:
-                    chars[chr(-symbol)] += count
-        wanted = [
-            char
-            for char in wanted_characters(chars, min_count)
-            if char not in self.taken and -ord(char) not in self._protected_chars
-        ][:budget]
-        tokens = [
-            NewToken(id, char, char.encode(), "char", None, self._spelled(char))
-            for id, char in enumerate(wanted, self.first_id)
-        ]
-        ids = {-ord(token.piece): token.id for token in tokens}
-        for token in tokens:
-            self.pieces[token.id] = token.piece
-            self.taken.add(token.piece)
-            if self.joins is not None:
-                self.joins[token.piece] = token.id
-        seeded: Counter[tuple[int, ...]] = Counter()
-        for word, count in words.items():
-            if min(word) >= 0:
-                seeded[word] += count
-                continue
-            part: list[int] = []
-            for symbol in (*word, _END):
-                known = ids.get(symbol, symbol)
-                if known >= 0:
-                    part.append(known)
-                elif part:
-                    seeded[tuple(part)] += count
-                    part = []
-        return tokens, seeded
-
-    def _spelled(self, char: str) -> tuple[int, ...]:
+    def spelled(self, char: str) -> tuple[int, ...]:
+        """What the base makes of a character that it has no piece for."""
         if self._byte_id:
             return tuple(self._byte_id[byte] for byte in char.encode())
         return () if self.tokenizer.unk_id is None else (self.tokenizer.unk_id,)
+
+    def base_rule(self, left: str, right: str, piece: str) -> bool:
+        """No space after the first character, and digits as in the base."""
+        if "▁" in piece[1:]:
+            return False
+        # Two digits in a piece of the base: it makes numbers, and so may we.
+        return self._most_digits > 1 or _digits(piece) <= self._most_digits
 
     def data(self, piece: str) -> bytes:
         """The bytes that a piece stands for."""
         return piece.replace("▁", " ").encode()
 
-    def rule(self, max_bytes: int) -> Callable[[int, int, str], bool]:
-        """`may_merge` of continued BPE."""
+    def spelling(self, data: bytes) -> str | None:
+        """The piece that stands for `data`; None for part of a character."""
+        try:
+            return data.decode().replace(" ", "▁")
+        except UnicodeDecodeError:
+            return None
 
-        def may_merge(left: int, right: int, piece: str) -> bool:
-            if (left, right) in self._protected_pairs or piece in self._protected_pieces:
-                return False
-            if "▁" in piece[1:] or len(self.data(piece)) > max_bytes:
-                return False
-            # Two digits in a piece of the base: it makes numbers, and so may we.
-            return self._most_digits > 1 or _digits(piece) <= self._most_digits
+    def written(self, piece: str) -> str:
+        """The piece as the tokenizer's file has it."""
+        return piece
 
-        return may_merge
+
+def _slice(words: Segments, first: int, last: int) -> Segments:
+    offsets = words.offsets[first : last + 1]
+    return Segments(words.ids[offsets[0] : offsets[-1]], offsets - offsets[0])
 
 
 def _role(piece: str) -> int:

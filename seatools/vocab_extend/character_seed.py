@@ -9,7 +9,6 @@ control characters are left as the base has them: a new newline token would chan
 from __future__ import annotations
 
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -93,26 +92,3 @@ def _bracketings(parts: Sequence[int]) -> Iterator[Tree]:
         for left in _bracketings(parts[:cut]):
             for right in _bracketings(parts[cut:]):
                 yield (left, right)
-
-
-def apply_ranked(
-    word: tuple[int, ...], pairs: Mapping[tuple[int, int], int], fired: Counter[int], weight: int
-) -> tuple[int, ...]:
-    """`word` after the merges of `pairs`, the lowest token first; `fired` counts each by `weight`."""
-    symbols = list(word)
-    while True:
-        ranked = [pairs[pair] for pair in zip(symbols, symbols[1:], strict=False) if pair in pairs]
-        if not ranked:
-            return tuple(symbols)
-        token = min(ranked)
-        joined: list[int] = []
-        at = 0
-        while at < len(symbols):
-            if at + 1 < len(symbols) and pairs.get((symbols[at], symbols[at + 1])) == token:
-                joined.append(token)
-                fired[token] += weight
-                at += 2
-            else:
-                joined.append(symbols[at])
-                at += 1
-        symbols = joined

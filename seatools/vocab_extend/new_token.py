@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Origin = Literal["char", "merge"]
+Origin = Literal["char", "merge", "donor", "trained", "helper"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-from seatools.vocab_extend.character_seed import SeedMerges, apply_ranked, wanted_characters
+from seatools.vocab_extend.character_seed import SeedMerges, wanted_characters
 
 
 def seeds(budget=10, taken=(), forbidden=()):
@@ -50,9 +48,3 @@ def test_the_budget_is_never_passed():
     made = seeds(budget=2)
     assert made.make([1, 2, 3]) and not made.make([1, 3])
     assert len(made.pairs) == 2
-
-
-def test_merges_apply_in_the_order_of_their_tokens():
-    fired = Counter()
-    assert apply_ranked((1, 2, 1, 2, 3), {(1, 2): 10, (10, 3): 11, (2, 3): 12}, fired, 2) == (10, 11)
-    assert fired == {10: 4, 11: 2}

@@ -6,23 +6,22 @@ import json
 from pathlib import Path
 
 import pytest
+from counted_text import extended
 
 from seatools.streams.errors import SeaError
 from seatools.text.tokenizer import load_tokenizer
-from seatools.vocab_extend.extension import ExtendOptions, extend
 from seatools.vocab_extend.new_token import expand
 
 THAI = ["กากากา ขากา กาขา", "กาขา กากา กาขา"]
 LLAMA = ["▁t", "he", "▁the", "in", "▁", "t", "h", "e", "i", "n"]
 
 
-def run(base_path, texts=THAI, add=6, **options):
+def run(base_path, texts=THAI, add=6):
     out = Path(base_path).parent / "out"
     out.mkdir()
     base = load_tokenizer(base_path)
-    protected = options.pop("protected", {})
-    tokens, proof = extend(base, {"th": texts}, protected, ExtendOptions(add=add, **options), out)
-    return base, tokens, proof, out
+    _, result = extended(base, {"th": texts}, out, add=add, min_count=2)
+    return base, result.tokens, result.proof, out
 
 
 def model_pieces(path):
@@ -83,7 +82,7 @@ def test_the_model_and_the_json_hold_the_same_pieces_and_agree(sentencepiece_mod
     _, tokens, proof, out = run(sentencepiece_model(tmp_path / "base", LLAMA, beside=True), add=20)
     vocabulary = json.loads((out / "tokenizer.json").read_text())["model"]["vocab"]
     assert {piece.piece: id for id, piece in enumerate(model_pieces(out))} == vocabulary
-    assert proof.num_lines == 2 and proof.disagreements == 0
+    assert proof.num_words > 0 and proof.disagreements == 0
 
 
 def test_byte_level_special_tokens_keep_their_ids_in_tokenizers_and_transformers(byte_level, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_writes_the_folder_the_records_and_the_manifest(sea, base, thai, tmp_pat
     }
     manifest = json.loads((tmp_path / "out.manifest.json").read_text())
     assert manifest["command"] == "vocab-extend" and manifest["options"]["add"] == 5
-    assert manifest["counts"]["tokens"] == 5 and manifest["counts"]["vocab_size"] == 263
+    assert manifest["counts"]["new_tokens"] == 5 and manifest["counts"]["vocab_size"] == 263
     assert {row["path"] for row in manifest["inputs"]} >= {str(thai), str(base / "vocab.json")}
 
 
@@ -106,9 +107,27 @@ def test_dry_run_writes_nothing(sea, base, thai, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_another_method_is_a_usage_error(sea, base, thai, tmp_path):
-    result = sea("vocab-extend", base, thai, "--add", "5", "--method", "donor", "-o", tmp_path / "out")
-    assert result.code == 2 and 'no method "donor"' in result.stderr and "--method continue" in result.stderr
+def test_methods_and_their_options_are_checked(sea, base, thai, tmp_path):
+    for flags, message in [
+        (["--method", "prepend"], 'no method "prepend"'),
+        (["--method", "donor"], "--method donor needs --donor"),
+        (["--donor", base], "no other takes one"),
+        (["--balance", "luck"], 'no balance "luck"'),
+        (["--balance", "parity"], "parity needs parallel text"),
+        (["--until", "parity=1.5"], "parity needs parallel text"),
+        (["--until", "speed=9"], "is no target"),
+        (["--weights", "lo=2"], "--weights names lo"),
+        (["--weights", "und=x"], "is no LANG=NUMBER"),
+        (["--balance", "text", "--until", "bytes-per-token=2"], "--balance text looks at no language"),
+        (["--shard", "4/4"], "is no shard"),
+        (["--normalize", "nfkd"], "nfkd"),
+        (["--pretokenizer", "qwen"], 'no pretokenizer "qwen"'),
+        (["--max-drift", "2"], "--max-drift is 2"),
+    ]:
+        result = sea("vocab-extend", base, thai, "--add", "5", *flags, "-o", tmp_path / "out")
+        assert result.code == 2 and message in result.stderr, (flags, result.stderr)
+        assert result.stderr.count("\n") <= 3 and not (tmp_path / "out").exists()
+    assert "how many tokens?" in sea("vocab-extend", base, thai, "-o", tmp_path / "out").stderr
 
 
 @pytest.mark.parametrize("flags", [["--add", "0"], ["--add", "x"], ["--add", "5", "--min-count", "0"], []])
@@ -143,11 +162,29 @@ def test_text_that_gives_no_token_is_an_error(sea, base, tmp_path):
     assert result.code == 1 and "gives no new token" in result.stderr and not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["t5-v1_1-spm-unigram", "cl100k-tiktoken"])
-def test_a_kind_that_cannot_be_extended_is_named(sea, shared, thai, tmp_path, name):
-    result = sea("vocab-extend", shared / "tokenizers" / name, thai, "--add", "4", "-o", tmp_path / "out")
-    assert result.code == 1 and "supported: SentencePiece BPE" in result.stderr
-    assert ("sentencepiece-unigram" if "spm" in name else "tiktoken") in result.stderr
+def test_unigram_asks_for_its_flag(sea, shared, thai, tmp_path):
+    base = shared / "tokenizers" / "t5-v1_1-spm-unigram"
+    command = ("vocab-extend", base, f"th={thai}", "--add", "4", "-o", tmp_path / "out")
+    result = sea(*command)
+    assert result.code == 1 and "sentencepiece-unigram" in result.stderr and "--unigram" in result.stderr
+    result = sea(*command, "--unigram")
+    assert result.code == 0, result.stderr
+    new = load_tokenizer(tmp_path / "out")
+    assert new.unk_id not in new.encode("กากา") and new.decode(new.encode("กากา")) == "กากา"
+
+
+def test_unigram_fails_where_protected_text_drifts_too_far(sea, shared, tmp_path):
+    base = shared / "tokenizers" / "t5-v1_1-spm-unigram"
+    lines = (shared / "data/ntrex/eng.txt").read_text(encoding="utf-8").splitlines()
+    for name, part in (("new", lines[100:]), ("kept", lines[:100])):
+        (tmp_path / f"{name}.txt").write_text("\n".join(part), encoding="utf-8")
+    texts = [f"en={tmp_path / 'new.txt'}", "--protect", f"en={tmp_path / 'kept.txt'}"]
+    command = ["vocab-extend", base, *texts, "--add", "600", "--unigram"]
+    result = sea(*command, "--max-drift", "0", "-o", tmp_path / "out")
+    assert result.code == 3 and "of the words of en are encoded otherwise" in result.stderr
+    assert not (tmp_path / "out").exists()
+    result = sea(*command, "--max-drift", "1", "-o", tmp_path / "out")
+    assert result.code == 0 and "of its words changed" in result.stderr
 
 
 @pytest.mark.parametrize("name", ["models/stories260K", "tokenizers/mistral-v1-spm", "tokenizers/gptj-base"])
@@ -170,3 +207,125 @@ def test_real_bases_keep_the_old_encoding_underneath(sea, shared, tmp_path, name
         assert new.decode(new_ids) == base.decode(old_ids)
         old_size, new_size = old_size + len(old_ids), new_size + len(new_ids)
     assert new_size < 0.8 * old_size
+
+
+def test_shards_add_up_to_the_whole(sea, base, thai, tmp_path):
+    text = [json.dumps({"text": line}) for line in thai.read_text(encoding="utf-8").splitlines() * 3]
+    (tmp_path / "th.jsonl").write_text("\n".join(text), encoding="utf-8")
+    (tmp_path / "en.txt").write_text("the then\nthe\n")
+    sources = [f"th={tmp_path / 'th.jsonl'}", "--protect", f"en={tmp_path / 'en.txt'}"]
+    for number in range(3):
+        shard = ["--shard", f"{number}/3", "-o", tmp_path / f"counts-{number}.jsonl.zst"]
+        assert sea("vocab-extend", base, *sources, *shard).code == 0
+    whole = sea("vocab-extend", base, *sources, "--add", "9", "-o", tmp_path / "whole")
+    parts = sea("vocab-extend", base, "--counts", tmp_path / "counts-*.zst", "--add", "9", "-o", tmp_path / "parts")
+    assert (whole.code, parts.code) == (0, 0), parts.stderr
+    for name in ("merges.txt", "vocab.json", "new_tokens.jsonl"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+    twice = [tmp_path / "counts-0.jsonl.zst", "--counts", tmp_path / "counts-[01].jsonl.zst"]
+    result = sea("vocab-extend", base, "--counts", *twice, "--add", "9", "-o", tmp_path / "twice")
+    assert result.code == 2 and "named twice" in result.stderr
+
+
+def test_counts_of_another_tokenizer_are_refused(sea, base, byte_level, thai, tmp_path):
+    other = byte_level(tmp_path / "other", [(b"a", b"b")])
+    assert sea("vocab-extend", other, f"th={thai}", "--shard", "0/1", "-o", tmp_path / "c.jsonl").code == 0
+    result = sea("vocab-extend", base, "--counts", tmp_path / "c.jsonl", "--add", "9", "-o", tmp_path / "out")
+    assert result.code == 1 and "another tokenizer" in result.stderr and "c.jsonl:1" in result.stderr
+    (tmp_path / "bad.jsonl").write_text('{"word": "x"}\n')
+    result = sea("vocab-extend", base, "--counts", tmp_path / "bad.jsonl", "--add", "9", "-o", tmp_path / "out")
+    assert result.code == 1 and "bad.jsonl:1" in result.stderr
+
+
+def test_each_language_gets_its_share_and_stops_at_its_target(sea, base, shared, tmp_path):
+    texts = [f"{lang}={shared / 'data' / 'mono' / f'{lang}_tldr.jsonl'}" for lang in ("th", "lo")]
+
+    def run(name, *flags):
+        path = tmp_path / f"{name}.json"
+        result = sea("vocab-extend", base, *texts, *flags, "--report", path, "-o", tmp_path / name)
+        assert result.code == 0, result.stderr
+        return json.loads(path.read_text())
+
+    assert run("shares", "--add", "400", "--weights", "th=3")["spent"] == {"th": 300, "lo": 100}
+    report = run("until", "--until", "bytes-per-token=3")
+    assert report["reached"] == {"th": True, "lo": True}
+    assert all(3 <= row["new_bytes_per_token"] < 3.05 for row in report["languages"].values())
+    parallel = [f"{lang}={shared / 'data/flores200/dev' / name}" for lang, name in
+                (("th", "tha_Thai.txt"), ("lo", "lao_Laoo.txt"), ("en", "eng_Latn.txt"))]  # fmt: skip
+    flags = [word for source in parallel for word in ("--parallel", source)]
+    texts = [f"th={shared / 'data/ntrex/tha.txt'}", f"lo={shared / 'data/ntrex/lao.txt'}"]
+    report = run("parity", "--add", "600", "--balance", "parity", "--reference", "en", *flags)
+    old, new = load_tokenizer(base), load_tokenizer(tmp_path / "parity")
+    sizes = {
+        source[:2]: [
+            sum(map(len, t.encode_batch(Path(source[3:]).read_text(encoding="utf-8").splitlines()))) for t in (old, new)
+        ]
+        for source in parallel
+    }
+    assert sizes["th"][1] == pytest.approx(sizes["lo"][1], rel=0.01)  # both as far from English
+    assert sizes["th"][1] < 0.5 * sizes["th"][0]
+
+
+def test_measured_and_unseen_text_is_reported(sea, shared, tmp_path):
+    german = (shared / "data/ntrex/deu.txt").read_text(encoding="utf-8").splitlines()
+    for name, part in (("seen", german[0::2]), ("unseen", german[1::2])):
+        (tmp_path / f"{name}.txt").write_text("\n".join(part), encoding="utf-8")
+    flags = ["--protect", f"de={tmp_path / 'seen.txt'}", "--measure", f"de={tmp_path / 'unseen.txt'}", "--add", "1500"]
+    text = f"id={shared / 'data/mono/id_commonvoice.txt'}"
+    result = sea("vocab-extend", shared / "tokenizers/gptj-base", text, *flags, "--report", "-", "-o", tmp_path / "out")
+    assert result.code == 0, result.stderr
+    report = json.loads(result.stdout)
+    measured = report["measured"]["de"]["changed"] / report["measured"]["de"]["num_docs"]
+    expected = report["protected"]["de"]["expected_drift_of_unseen_docs"]
+    assert 0.01 < measured < 0.2
+    assert measured / 2 < expected < 2 * measured, (measured, expected)  # leave-one-out, from the protected half alone
+
+
+def test_marks_lifts_the_ceiling_and_lists_what_wakes(sea, shared, tmp_path):
+    base = shared / "tokenizers/qwen2"
+    text = f"th={shared / 'data/mono/th_tldr.jsonl'}"
+    reports = {}
+    for way in ("keep", "marks"):
+        result = sea(
+            "vocab-extend", base, text, "--add", "300", "--pretokenizer", way, "--report", "-", "-o", tmp_path / way
+        )
+        assert result.code == 0, result.stderr
+        reports[way] = json.loads(result.stdout)
+    keep, marks = (reports[way]["languages"]["th"]["new_bytes_per_token"] for way in ("keep", "marks"))
+    assert marks > 1.2 * keep
+    assert reports["keep"]["existing_tokens"]["dormant"] > 1000 < reports["marks"]["existing_tokens"]["woken"]
+    listed = [json.loads(line) for line in (tmp_path / "marks" / "existing_tokens.jsonl").read_bytes().splitlines()]
+    woken = next(row for row in listed if row["reason"] == "woken")
+    old, new = load_tokenizer(base), load_tokenizer(tmp_path / "marks")
+    word = bytes.fromhex(woken["bytes"]).decode()
+    assert old.encode(word) == woken["pieces"] != [woken["id"]]
+    english = (shared / "data/ntrex/eng.txt").read_text(encoding="utf-8").splitlines()
+    assert old.encode_batch(english) == new.encode_batch(english)
+
+
+def test_text_in_another_script_or_form_is_told(sea, base, tmp_path):
+    import unicodedata
+
+    path = tmp_path / "x.txt"
+    path.write_text("กากา กากา\n" * 20, encoding="utf-8")
+    result = sea("vocab-extend", base, f"lo={path}", "--add", "4", "--scripts", "any", "-o", tmp_path / "out")
+    assert result.code == 0 and "warning: lo:" in result.stderr and "Thai" in result.stderr
+    path.write_text(unicodedata.normalize("NFD", "tiếng Việt đẹp\n" * 20), encoding="utf-8")
+    result = sea("vocab-extend", base, f"vi={path}", "--add", "4", "-o", tmp_path / "nfd")
+    assert "NFC" in result.stderr and "--normalize" in result.stderr
+    result = sea("vocab-extend", base, f"vi={path}", "--add", "4", "--normalize", "nfc", "-o", tmp_path / "nfc")
+    assert result.code == 0 and "NFC" not in result.stderr
+    assert any(row["bytes"] == "ế".encode().hex() for row in rows(tmp_path / "nfc"))
+
+
+def test_scripts_keep_other_writing_out(sea, base, tmp_path):
+    path = tmp_path / "th.txt"
+    path.write_text("กากา hello กากา hello 1212 1212\n", encoding="utf-8")
+    sea("vocab-extend", base, f"th={path}", "--add", "99", "-o", tmp_path / "auto")
+    sea("vocab-extend", base, f"th={path}", "--add", "99", "--scripts", "any", "-o", tmp_path / "any")
+    spelled = {
+        name: {bytes.fromhex(row["bytes"]).decode("utf-8", "replace") for row in rows(tmp_path / name)}
+        for name in ("auto", "any")
+    }
+    assert "กา" in spelled["auto"] and "12" in spelled["auto"]
+    assert not any("he" in text for text in spelled["auto"]) and any("he" in text for text in spelled["any"])
