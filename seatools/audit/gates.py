@@ -48,7 +48,7 @@ def check_gates(gates: Iterable[Gate], records: Iterable[Mapping[str, Any]]) -> 
     for gate in gates:
         matching = [record for record in records if record["metric"] == gate.metric]
         if not matching:
-            hint = "parity needs --reference; fertility needs a script with spaces; others need text"
+            hint = "parity needs --reference, drift two tokenizers, words a script with spaces or --segment"
             raise UsageError(f"nothing here has the metric {gate.metric}, so its limit checks nothing", fix=hint)
         for record in matching:
             if gate.broken(record["value"]):

@@ -7,7 +7,10 @@ from typing import Any
 
 from seatools.streams.errors import SeaError
 
-EXTRAS = {"matplotlib": "plot", "vllm": "vllm", "kernels": "kernels", "pycld2": "lid"}
+EXTRAS = {
+    "matplotlib": "plot", "vllm": "vllm", "kernels": "kernels", "pycld2": "lid", "gigatoken": "fast",
+    "gensim": "vectors", "pythainlp": "segment", "khmercut": "segment", "laonlp": "segment",
+}  # fmt: skip
 
 
 def require(package: str) -> Any:

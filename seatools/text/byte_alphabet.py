@@ -19,7 +19,7 @@ _TO_LATIN = {code: 0xFFFF for code in range(256)} | {ord(char): byte for char, b
 
 def spell(data: bytes) -> str:
     """A byte string in the alphabet."""
-    return "".join(BYTE_TO_CHAR[byte] for byte in data)
+    return data.decode("latin-1").translate(BYTE_TO_CHAR)
 
 
 def unspell(piece: str) -> bytes:

@@ -208,6 +208,12 @@ def vocabulary_of(model: dict[str, Any], where: Path) -> dict[str, int]:
 
 def check_merges(merges: Any, vocabulary: dict[str, int], where: Path) -> None:
     """`SeaError` for the first merge that is none or needs a piece that is not there (tokenizers panics at some)."""
+    pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
+    try:
+        if all(left in vocabulary and right in vocabulary and left + right in vocabulary for left, right in pairs):
+            return
+    except (TypeError, ValueError):
+        pass  # not two strings: said below
     for number, merge in enumerate(merges):
         pair = merge.split(" ") if isinstance(merge, str) else merge
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):

@@ -122,21 +122,24 @@ def read_merges(path: Path, vocabulary: dict[str, int]) -> list[list[str]]:
         lines = read_bytes(path).decode().split("\n")
     except UnicodeDecodeError:
         raise SeaError(f"{path} is not UTF-8", fix="get the file again") from None
-    merges = []
+    lines = [line.removesuffix("\r") for line in lines]
+    merges = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+    if all(len(pair) == 2 and all(part in vocabulary for part in (*pair, "".join(pair))) for pair in merges):
+        return merges
     for number, line in enumerate(lines, 1):
-        line = line.removesuffix("\r")
-        if not line or line.startswith("#version"):
-            continue
-        place = f"{path}:{number}"
-        pair = line.split(" ")
-        if len(pair) != 2 or not all(pair):
-            raise SeaError(f"{line!r} is not a merge", where=place, fix="a line is two pieces and a space between")
-        for piece in (*pair, "".join(pair)):
-            if piece not in vocabulary:
-                raise SeaError(
-                    f"the merge {line!r} needs the piece {piece!r}, which vocab.json does not have",
-                    where=place,
-                    fix="vocab.json and merges.txt must come from the same tokenizer",
-                )
-        merges.append(pair)
+        if line and not line.startswith("#version"):
+            _check_merge(line, vocabulary, f"{path}:{number}")
     return merges
+
+
+def _check_merge(line: str, vocabulary: dict[str, int], place: str) -> None:
+    pair = line.split(" ")
+    if len(pair) != 2 or not all(pair):
+        raise SeaError(f"{line!r} is not a merge", where=place, fix="a line is two pieces and a space between")
+    for piece in (*pair, "".join(pair)):
+        if piece not in vocabulary:
+            raise SeaError(
+                f"the merge {line!r} needs the piece {piece!r}, which vocab.json does not have",
+                where=place,
+                fix="vocab.json and merges.txt must come from the same tokenizer",
+            )

@@ -22,7 +22,7 @@ from seatools.text.pretokenizer_presets import PRESETS
 from seatools.vocab_extend.segments import Segments
 from seatools.vocab_extend.word_counts import Law, Splitter
 
-_CHUNK = 4096  # words that one call encodes together
+_CHUNK = 512  # words that one call encodes together
 
 
 class ByteLevelBase:
@@ -57,12 +57,17 @@ class ByteLevelBase:
 
     @cached_property
     def _word_engine(self) -> Any:
+        """The model behind a pre-tokenizer that cuts at line breaks."""
         import tokenizers
 
-        model = {**self.tokenizer.json_model["model"], "ignore_merges": self.ignores_merges}
-        newline = {"type": "Split", "pattern": {"String": "\n"}, "behavior": "Removed", "invert": False}
-        parsed = {"version": "1.0", "model": model, "pre_tokenizer": newline, "added_tokens": []}
-        return tokenizers.Tokenizer.from_str(json.dumps(parsed))
+        model = self.tokenizer.json_model["model"]
+        if self.ignores_merges == bool(model.get("ignore_merges")):
+            engine = tokenizers.Tokenizer(self.tokenizer.engine.model)  # shared, not copied
+        else:
+            changed = {"version": "1.0", "added_tokens": [], "model": {**model, "ignore_merges": self.ignores_merges}}
+            engine = tokenizers.Tokenizer.from_str(json.dumps(changed))
+        engine.pre_tokenizer = tokenizers.pre_tokenizers.Split("\n", "removed")
+        return engine
 
     def encode_words(self, words: Sequence[str], workers: int = 0) -> Segments:
         """The ids of each word, given in the byte alphabet (which has no line break: they keep the words apart)."""
@@ -70,12 +75,10 @@ class ByteLevelBase:
 
     def _encoded(self, words: Sequence[str]) -> Iterator[Segments]:
         chunks = ["\n".join(words[start : start + _CHUNK]) for start in range(0, len(words), _CHUNK)]
-        for start in range(0, len(chunks), 64):
-            for chunk, encoding in zip(
-                chunks[start : start + 64],
-                self._word_engine.encode_batch(chunks[start : start + 64], add_special_tokens=False),
-                strict=True,
-            ):
+        for start in range(0, len(chunks), 256):
+            batch = chunks[start : start + 256]
+            found = self._word_engine.encode_batch(batch, add_special_tokens=False)  # the fast one knows no words
+            for chunk, encoding in zip(batch, found, strict=True):
                 ids = np.array(encoding.ids, np.int32)
                 lengths = np.bincount(np.array(encoding.word_ids, np.int64), minlength=chunk.count("\n") + 1)
                 yield Segments(ids, np.concatenate([[0], np.cumsum(lengths)]))

@@ -100,8 +100,7 @@ class CharLevelBase:
         if isinstance(self.tokenizer, JsonTokenizer):
             import tokenizers
 
-            parsed = {"version": "1.0", "model": self.tokenizer.json_model["model"], "added_tokens": []}
-            return tokenizers.Tokenizer.from_str(json.dumps(parsed))
+            return tokenizers.Tokenizer(self.tokenizer.engine.model)
         from sentencepiece import SentencePieceProcessor
 
         proto = type(self.tokenizer.model_proto)()

@@ -17,19 +17,22 @@ from seatools.vocab_extend.corpus import Base
 EXISTING_TOKENS = "existing_tokens.jsonl"
 
 
-def existing_tokens(tokenizer: Tokenizer, base: Base, extended: Tokenizer) -> Iterator[dict[str, Any]]:
+def existing_tokens(
+    tokenizer: Tokenizer, base: Base, extended: Tokenizer, *, same_cutting: bool
+) -> Iterator[dict[str, Any]]:
     """A record for each old token that is woken or that no text gives now, in id order.
 
-    `tokenizer`: as it was; `base`: opened, not used up. `reason`: woken, dormant or unreachable (text/reachability.py);
-    `pieces`: what the old tokenizer makes of its text.
+    `tokenizer`: as it was; `base`: opened from it. `same_cutting`: whether the pre-tokenizer is the old one; then no
+    old token wakes, for new merges come after those of the base. `reason`: woken, dormant or unreachable
+    (text/reachability.py); `pieces`: what the old tokenizer makes of its text.
     """
-    before, after = unreachable_tokens(tokenizer), unreachable_tokens(extended)
-    for id, reason in before.items():
-        if extended.piece(id) != tokenizer.piece(id):
-            continue  # its id is a new token's now
-        data = tokenizer.piece_bytes(id)
-        spelled = base.spelling(data)
-        pieces = [] if spelled is None else base.encode_words([spelled]).ids.tolist()
+    before = unreachable_tokens(tokenizer)
+    after = before if same_cutting else unreachable_tokens(extended)
+    ids = [id for id in before if extended.piece(id) == tokenizer.piece(id)]  # others are new tokens' now
+    spelled = [base.spelling(tokenizer.piece_bytes(id)) or "" for id in ids]
+    parts = base.encode_words(spelled)
+    for number, id in enumerate(ids):
+        data, pieces = tokenizer.piece_bytes(id), list(parts.word(number))
         if pieces == [id]:
             pieces = tokenizer.encode(data.decode("utf-8", "replace"))
         yield {
@@ -38,5 +41,5 @@ def existing_tokens(tokenizer: Tokenizer, base: Base, extended: Tokenizer) -> It
             "bytes": data.hex(),
             "pieces": pieces,
             "reason": after.get(id, "woken"),
-            "was": reason,
+            "was": before[id],
         }

@@ -7,6 +7,7 @@ each while all of it runs) and a sample of the text; the text itself is never he
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -109,6 +110,9 @@ class ExtendOptions:
 class Extension:
     """What came out."""
 
+    before: Tokenizer
+    """The base, with its new pre-tokenizer if it gets one."""
+    extended: Tokenizer
     tokens: list[NewToken]
     learned: Learned
     proof: Proof
@@ -227,8 +231,8 @@ def extend(
 ) -> Extension:
     """Fill `folder` with the extended tokenizer and new_tokens.jsonl; raises CheckFailed if anything does not hold.
 
-    `base`: `open_base` of the tokenizer, with `pre_tokenizer` if one is given; it is used up. The caller throws the
-    folder away on an error.
+    `base`: `open_base` of the tokenizer, with `pre_tokenizer` if one is given. The caller throws the folder away on an
+    error.
     """
     messages = messages or Messages(quiet=True)
     training, protected, learned, guard = learn(base, corpus, options, workers=workers, messages=messages)
@@ -239,7 +243,6 @@ def extend(
             fix="more text, a smaller --min-count, or less --protect",
         )
     before = tokenizer if pre_tokenizer is None else with_pre_tokenizer(tokenizer, pre_tokenizer)
-    fresh = open_base(before, unigram=options.unigram)
     if options.reuse_unreachable:
         tokens = with_reused_ids(before, tokens)
     for _ in range(_ROUNDS):
@@ -247,7 +250,7 @@ def extend(
         extended = load_tokenizer(folder, pattern=pattern)
         messages.debug("checking every distinct word")
         after = open_base(extended, unigram=options.unigram)
-        proof = prove_words(fresh, after, tokens, training, protected, max_drift=options.max_drift, workers=workers)
+        proof = prove_words(base, after, tokens, training, protected, max_drift=options.max_drift, workers=workers)
         if not proof.unreachable:
             break
         if base.law == "expands":
@@ -271,7 +274,15 @@ def extend(
     (folder / NEW_TOKENS).write_bytes(b"".join(rows))
     size = extended.vocab_size
     padded = -(-size // options.pad_to_multiple) * options.pad_to_multiple
-    return Extension(tokens, learned, proof, dropped, guard.refused, size, padded)
+    return Extension(before, extended, tokens, learned, proof, dropped, guard.refused, size, padded)
+
+
+def working_copy(base: Base) -> Base:
+    """A base that learning may add its tokens to; the engines are shared."""
+    other = copy.copy(base)
+    other.pieces, other.taken = dict(base.pieces), set(base.taken)
+    other.joins = None if base.joins is None else dict(base.joins)
+    return other
 
 
 def learn(
@@ -279,6 +290,7 @@ def learn(
 ) -> tuple[dict[str, Words], dict[str, Words], Learned, Guard]:
     """The new tokens, with the words that they were learned from and the protected ones."""
     messages = messages or Messages(quiet=True)
+    base = working_copy(base)
     words = {key: corpus.encoded(*key, base, workers) for key in corpus.words if key[0] != "measure"}
     training = {lang: words["train", lang] for lang in corpus.langs("train")}
     protected = {lang: words["protect", lang] for lang in corpus.langs("protect")}

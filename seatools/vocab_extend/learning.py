@@ -68,7 +68,7 @@ def learn_tokens(
     pool: Pool | None = None,
     quiet: bool = True,
 ) -> Learned:
-    """New tokens with ids from `base.first_id` on, in the order of their ranks. `base` is used up.
+    """New tokens with ids from `base.first_id` on, in the order of their ranks. They are added to `base`.
 
     `num_bytes`: language -> UTF-8 bytes of its text. `pool`: which pieces a method wants, asked with the words as they
     are then; None: any. It is asked again when its pieces are made, until it has no more that can be.

@@ -59,6 +59,7 @@ def report(
             "unreachable": 0,
             "taken_out_as_unreachable": len(extension.dropped),
             "words_of_other_expansion": proof.other_expansion,
+            "words_engines_compared": proof.num_compared,
             "words_engines_disagree": proof.disagreements,
             "words_engines_disagree_base": proof.base_disagreements,
         },

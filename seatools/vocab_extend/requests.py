@@ -294,9 +294,8 @@ def run_extension(request: Request, messages: Messages) -> None:
 
 def _measured(request: Request, run: Opened, extension: Extension, folder: Path) -> dict[str, Any]:
     """Drift of protected, measured and recut text, and the list of old tokens, written into `folder`."""
-    extended = load_tokenizer(folder, pattern=request.pattern)
     corpus, workers = run.corpus, request.workers
-    before = run.tokenizer if run.pre_tokenizer is None else with_pre_tokenizer(run.tokenizer, run.pre_tokenizer)
+    before, extended = extension.before, extension.extended
     expected = {
         lang: expected_drift(
             corpus.encoded("protect", lang, run.base, workers), corpus.words["protect", lang], extension.refused
@@ -308,15 +307,12 @@ def _measured(request: Request, run: Opened, extension: Extension, folder: Path)
         for lang in corpus.langs("measure")
     }
     cutting = {}
-    if run.pre_tokenizer is not None:
+    same_cutting = run.pre_tokenizer is None
+    if not same_cutting:
         samples = {lang: texts for (_, lang), texts in corpus.samples.items()}
         cutting = changes_of_cutting(run.tokenizer, before, samples, workers)
-    rows = list(existing_tokens(run.tokenizer, open_base_again(run), extended))
+    old = run.base if same_cutting else open_base(run.tokenizer)
+    rows = list(existing_tokens(run.tokenizer, old, extended, same_cutting=same_cutting))
     (folder / EXISTING_TOKENS).write_bytes(b"".join(dump(row) + b"\n" for row in rows))
     existing = dict(sorted(Counter(row["reason"] for row in rows).items()))
     return {"expected": expected, "measured": measured, "cutting": cutting, "existing": existing}
-
-
-def open_base_again(run: Opened) -> Base:
-    """The base without the new tokens (learning uses the first one up)."""
-    return open_base(run.tokenizer, unigram=run.tokenizer.kind.endswith("unigram"))

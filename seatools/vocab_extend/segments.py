@@ -56,6 +56,14 @@ class Segments:
         """One word as a tuple."""
         return tuple(self.ids[self.offsets[number] : self.offsets[number + 1]].tolist())
 
+    def every(self, step: int) -> Segments:
+        """The first word and each `step`-th after it."""
+        if step <= 1:
+            return self
+        chosen = np.arange(len(self)) % step == 0
+        lengths = self.lengths
+        return Segments(self.ids[np.repeat(chosen, lengths)], np.concatenate([[0], np.cumsum(lengths[chosen])]))
+
     @property
     def lengths(self) -> np.ndarray:
         """[words] symbols in each, breaks included."""

@@ -24,7 +24,7 @@ def say(body: dict[str, Any], options: ExtendOptions, messages: Messages) -> Non
     if checks["words_engines_disagree"] > checks["words_engines_disagree_base"]:
         messages.warn(
             f"sentencepiece and tokenizer.json differ on {checks['words_engines_disagree']:,} of "
-            f"{checks['distinct_words']:,} distinct words (before: {checks['words_engines_disagree_base']:,})"
+            f"{checks['words_engines_compared']:,} distinct words (before: {checks['words_engines_disagree_base']:,})"
         )
     first = body["base_vocab_size"]
     num_reused = body["reused_ids"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import subprocess
 import sys
 
 import pytest
 
-from seatools.audit.command import split_arguments
+from seatools.audit.sources import split_arguments
 from seatools.audit.table import print_tables
 
 
@@ -28,24 +30,40 @@ def test_one_record_a_metric(sea, tokenizer, texts):
     result = sea("audit", tokenizer, *texts)
     assert result.code == 0
     rows = [json.loads(line) for line in result.stdout.splitlines()]
-    row = next(row for row in rows if row["metric"] == "bytes_per_token" and row["lang"] == "en")
+    row = next(row for row in rows if row["metric"] == "round_trip_failures" and row["lang"] == "en")
     digest = row["config"].pop("tokenizer")
     assert len(digest) == 64
     assert row == {
         "task": "audit",
         "lang": "en",
-        "metric": "bytes_per_token",
-        "value": 10 / 4,
+        "metric": "round_trip_failures",
+        "value": 0,
         "stderr": None,
         "n": 2,
         "model": str(tokenizer),
         "config": {"kind": "vocab-merges", "vocab_size": 259},
     }
+    row = next(row for row in rows if row["metric"] == "bytes_per_token" and row["lang"] == "en")
+    assert row["value"] == 10 / 4 and row["ci_low"] <= 10 / 4 <= row["ci_high"] and row["stderr"] > 0
 
 
 def test_parity_with_a_reference(sea, tokenizer, texts):
     found = values(sea("audit", tokenizer, *texts, "--reference", "en"))
     assert found["th", "parity"] == 9 / 4 and found["en", "parity"] == 1.0
+
+
+def test_parity_with_the_reference_under_another_tokenizer(sea, shared, tokenizer, texts):
+    """SeaLLMs' table: every tokenizer over one tokenizer's English."""
+    other = shared / "tokenizers" / "gpt2-tiktoken"  # "the": 1, "the the": 2
+    result = sea("audit", tokenizer, *texts, "--reference", "en", "--reference-tokenizer", other)
+    found = values(result)
+    assert found["th", "parity"] == 9 / 3 and found["en", "parity"] == 4 / 3
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {row["model"] for row in rows} == {str(tokenizer)}
+    configs = [row["config"] for row in rows if row["metric"] == "parity"]
+    assert {(config["reference"], config["reference_tokenizer"]) for config in configs} == {("en", str(other))}
+    result = sea("audit", tokenizer, *texts, "--reference-tokenizer", other)
+    assert result.code == 2 and "needs --reference" in result.stderr
 
 
 def test_parity_needs_parallel_text(sea, tokenizer, texts, tmp_path):
@@ -114,7 +132,7 @@ def test_limit(sea, tokenizer, texts):
 def test_a_file_gets_a_manifest(sea, tokenizer, texts, tmp_path):
     result = sea("audit", tokenizer, *texts, "-o", tmp_path / "report.jsonl")
     assert (result.code, result.stdout) == (0, b"")
-    assert len((tmp_path / "report.jsonl").read_bytes().splitlines()) == 17
+    assert len((tmp_path / "report.jsonl").read_bytes().splitlines()) == 25
     manifest = json.loads((tmp_path / "report.jsonl.manifest.json").read_text())
     assert str(tmp_path / "th.jsonl") in {row["path"] for row in manifest["inputs"]}
     assert sea("audit", tokenizer, *texts, "-o", tmp_path / "report.jsonl").code == 2
@@ -129,10 +147,19 @@ def test_a_file_gets_a_manifest(sea, tokenizer, texts, tmp_path):
         (["{tokenizer}", "th=-", "en=-"], 2, "stdin is named twice"),
         (["{tokenizer}", "th="], 2, 'nothing stands after "th="'),
         ([], 2, "missing argument"),
+        (["{tokenizer}", "--price", "-1", "{text}"], 2, "'--price'"),
+        (["{tokenizer}", "--price", "inf", "{text}"], 2, "--price"),
+        (["{tokenizer}", "--context", "0", "{text}"], 2, "'--context'"),
+        (["{tokenizer}", "--context", "4096"], 2, "--context needs text"),
+        (["{tokenizer}", "--segment"], 2, "--segment needs text"),
+        (["{tokenizer}", "--list", "rare"], 2, 'no kind "rare"'),
+        (["{tokenizer}", "--list", "dormant", "{text}"], 2, "takes no text"),
+        (["{tokenizer}", "{text}", "--fail-over", "dormant_tokens=0"], 2, 'no metric "dormant_tokens"'),
+        (["{tokenizer}", "{text}", "--fail-over", "drift=0"], 2, "nothing here has the metric drift"),
     ],
 )
-def test_bad_arguments(sea, tokenizer, arguments, code, message):
-    result = sea("audit", *(argument.format(tokenizer=tokenizer) for argument in arguments))
+def test_bad_arguments(sea, tokenizer, texts, arguments, code, message):
+    result = sea("audit", *(argument.format(tokenizer=tokenizer, text=texts[0]) for argument in arguments))
     assert result.code == code and message in result.stderr
 
 
@@ -164,6 +191,149 @@ def test_arguments_are_told_apart(tmp_path):
     )
 
 
+@pytest.fixture
+def extended(tokenizer, tmp_path):
+    """The tokenizer with every id moved by one and the merge "a a" added."""
+    folder = tmp_path / "extended"
+    folder.mkdir()
+    vocabulary = json.loads((tokenizer / "vocab.json").read_text(encoding="utf-8"))
+    vocabulary = {piece: id + 1 for piece, id in vocabulary.items()} | {"aa": 0}
+    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (folder / "merges.txt").write_text((tokenizer / "merges.txt").read_text() + "a a\n")
+    decoder = {"259": {"content": "<|end|>", "special": True}}
+    config = {"tokenizer_class": "GPT2Tokenizer", "unk_token": None, "added_tokens_decoder": decoder}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_drift_against_the_first_tokenizer(sea, tokenizer, extended, tmp_path):
+    (tmp_path / "en.txt").write_text("the\nbaab\nthe the\nabc\n")
+    (tmp_path / "vi.txt").write_text("the\nthe\n")
+    sources = [f"{lang}={tmp_path / lang}.txt" for lang in ("en", "vi")]
+    result = sea("audit", tokenizer, extended, *sources, "--fail-over", "drift=0.25")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    drift = {row["lang"]: row for row in rows if row["metric"] == "drift"}
+    assert result.code == 0 and {lang: row["value"] for lang, row in drift.items()} == {"en": 0.25, "vi": 0}
+    assert {row["model"] for row in drift.values()} == {str(extended)}
+    assert drift["en"]["config"]["against"] == str(tokenizer)
+    change = {row["lang"]: row["value"] for row in rows if row["metric"] == "token_change"}
+    assert change == {"en": pytest.approx(10 / 11 - 1), "vi": 0}
+    assert sea("audit", tokenizer, extended, *sources, "--fail-over", "drift=0.24").code == 3
+
+
+def test_vocabulary_limits(sea, tokenizer):
+    assert sea("audit", tokenizer, "--fail-over", "unreachable_tokens=0").code == 0
+    result = sea("audit", tokenizer, "--fail-over", "byte_tokens=100")
+    assert result.code == 3 and "byte_tokens is 128" in result.stderr
+
+
+def test_listed_tokens_are_jsonl(sea, tokenizer, tmp_path):
+    (tokenizer / "merges.txt").write_text("t h\n")
+    result = sea("audit", tokenizer, "--list", "unmerged")
+    row = {"token": "the", "id": 257, "bytes": b"the".hex(), "kind": "unmerged", "text": "the", "script": "Latin"}
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [{"model": str(tokenizer), **row}]
+    assert sea("audit", tokenizer, "--list", "dormant").stdout == b""
+
+
+@pytest.mark.parametrize("arguments", [["--csv"], ["-o", "{folder}/report.csv"]])
+def test_csv(sea, tokenizer, texts, tmp_path, arguments):
+    result = sea("audit", tokenizer, *texts, "--reference", "en", *(part.format(folder=tmp_path) for part in arguments))
+    written = tmp_path / "report.csv"
+    rows = list(csv.DictReader(io.StringIO((written.read_bytes() if written.exists() else result.stdout).decode())))
+    parity = next(row for row in rows if row["lang"] == "th" and row["metric"] == "parity")
+    assert (float(parity["value"]), parity["reference"], parity["model"]) == (9 / 4, "en", str(tokenizer))
+    assert float(parity["ci_low"]) <= 9 / 4 <= float(parity["ci_high"]) and parity["n"] == "2"
+    assert len(rows) == 27
+
+
+def test_workers_and_batches_change_nothing(sea, shared, monkeypatch):
+    sources = [f"{lang}={shared / 'data' / 'ntrex'}/{lang}.txt" for lang in ("eng", "lao")]
+    command = ["audit", shared / "tokenizers" / "gpt2-tiktoken", *sources, "--reference", "eng"]
+    wanted = sea(*command)
+    monkeypatch.setattr("seatools.audit.sources._BATCH_BYTES", 10_000)
+    assert sea(*command, "--workers", "1").stdout == wanted.stdout and wanted.code == 0
+
+
+def test_fast_gives_the_same_report(sea, shared):
+    pytest.importorskip("gigatoken", reason="needs the extra: pip install 'sea-adapt[fast]'")
+    text = f"th={shared / 'data' / 'ntrex'}/tha.txt"
+    command = ["audit", shared / "tokenizers" / "mistral-v1-spm", text]
+    assert sea(*command, "--fast").stdout == sea(*command).stdout
+
+
+def test_fast_is_refused_when_its_ids_differ(sea, shared, monkeypatch):
+    pytest.importorskip("gigatoken", reason="needs the extra: pip install 'sea-adapt[fast]'")
+    from seatools.text.fast_encode import FastEncoder
+
+    path = shared / "data" / "flores200" / "dev" / "tha_Thai.txt"
+    first = path.read_text(encoding="utf-8").split("\n")[0]
+    right = FastEncoder.encode
+
+    def wrong_there(self, texts):
+        ids, num_tokens = right(self, texts)
+        return ids + (texts[0] == first), num_tokens
+
+    monkeypatch.setattr(FastEncoder, "encode", wrong_there)
+    result = sea("audit", shared / "tokenizers" / "gpt2-tiktoken", f"th={path}", "--fast")
+    assert result.code == 1 and "gives other ids" in result.stderr and result.stdout == b""
+
+
+@pytest.mark.parametrize("flag", ["--fast", "--identify", "--segment"])
+def test_a_missing_extra_is_said_before_anything_is_read(sea, tokenizer, texts, monkeypatch, flag):
+    for package in ("gigatoken", "pycld2", "pythainlp"):
+        monkeypatch.setitem(sys.modules, package, None)
+    result = sea("audit", tokenizer, *texts, flag)
+    assert result.code == 1 and "sea-adapt[" in result.stderr and result.stdout == b""
+
+
+def test_segment(sea, tokenizer, texts, tmp_path):
+    (tmp_path / "my.txt").write_text("မြန်မာ\n", encoding="utf-8")
+    (tmp_path / "ja.txt").write_text("日本\n", encoding="utf-8")
+    result = sea("audit", tokenizer, texts[0], f"my={tmp_path / 'my.txt'}", f"ja={tmp_path / 'ja.txt'}", "--segment")
+    found = values(result)
+    assert found["my", "tokens_per_syllable"] == 18 / 2
+    assert {lang for lang, metric in found if metric == "tokens_per_syllable"} == {"my"}
+    assert "warning: ja: no segmenter" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        (b'{"text": "\\ud800"}\n', 1, "broken JSON"),
+        (b'{"text": "a\\u0000b"}\n', 1, "NUL"),
+        (b"a\x00b\n", 1, "NUL"),
+        (b'{"text": ""}\n', 1, "is empty"),
+        (b"", 1, "no text for en"),
+    ],
+)
+def test_hostile_text(sea, tokenizer, content, code, message):
+    result = sea("audit", tokenizer, "en=-", stdin=content)
+    assert result.code == code and message in result.stderr and result.stdout == b""
+
+
+def test_one_document_and_one_huge_line(sea, tokenizer, tmp_path):
+    line = "the cat \u0e01 " * 300_000
+    (tmp_path / "en.txt").write_text(line.strip() + "\n", encoding="utf-8")
+    result = sea("audit", tokenizer, f"en={tmp_path / 'en.txt'}")
+    found = values(result)
+    assert found["en", "docs"] == 1 and found["en", "bytes"] == len(line.strip().encode())
+    assert found["en", "fertility"] == found["en", "tokens"] / 900_000
+    row = next(json.loads(row) for row in result.stdout.splitlines() if b"bytes_per_token" in row)
+    assert row["stderr"] is None and "ci_low" not in row  # one document has no spread
+
+
+def test_the_same_label_twice_is_one_language(sea, tokenizer, texts, tmp_path):
+    (tmp_path / "more.txt").write_text("the\n")
+    assert values(sea("audit", tokenizer, texts[0], f"en={tmp_path / 'more.txt'}"))["en", "docs"] == 3
+
+
+def test_nothing_is_left_behind_when_a_check_fails_while_batches_are_under_way(sea, tokenizer, tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b'{"text": "the"}\n' * 200_000 + b"broken\n")
+    result = sea("audit", tokenizer, f"en={tmp_path / 'a.jsonl'}", "-o", tmp_path / "out.jsonl")
+    assert result.code == 1 and "a.jsonl:200001" in result.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 def test_the_table_fits_a_terminal(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     config: dict[str, object] = {}
@@ -173,6 +343,26 @@ def test_the_table_fits_a_terminal(capsys, monkeypatch):
     print_tables([row | {"metric": metric, "value": value} for metric, value in numbers.items()])
     last = capsys.readouterr().out.rstrip().splitlines()[-1]
     assert last == "mistral-v1-spm th    997   120k   2.88   1.00  10.75 0.0%   1.3% <0.1%"
+
+
+def test_tokenizers_stand_one_under_another_and_wide_tables_are_cut(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "48")
+    rows = [
+        {"model": model, "lang": lang, "config": {}, "metric": metric, "value": value}
+        for model in ("x/old", "x/new")
+        for lang in ("th", "en")
+        for metric, value in [("docs", 10), ("tokens", 2000), ("bytes_per_token", 4.5), ("fertility", 1.5)]
+        + [("parity", 1.0), ("drift", 0.125), ("token_change", -0.0001), ("unk_rate", 0.5), ("price", 3.0)]
+        if not (model == "x/old" and metric in ("drift", "token_change"))
+    ]
+    print_tables(rows)
+    printed = capsys.readouterr().out.splitlines()
+    bodies = [line for line in map(str.split, printed) if line[:1] in (["old"], ["new"])]
+    order = [("old", "th"), ("new", "th"), ("old", "en"), ("new", "en")]
+    assert [tuple(line[:2]) for line in bodies] == order * 2
+    assert bodies[1][2:] == ["10", "2000", "4.50", "1.50", "1.00", "12.5%"]
+    assert bodies[5][2:] == [">-0.1%", "50.0%", "3.00"] and bodies[4][2:] == ["-", "50.0%", "3.00"]
+    assert all(len(line) <= 48 for line in printed)
 
 
 def test_help_and_run_import_nothing_heavy():

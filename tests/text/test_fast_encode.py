@@ -10,7 +10,7 @@ from seatools.text.tokenizer import load_tokenizer
 
 pytest.importorskip("gigatoken", reason="needs the extra: pip install 'sea-adapt[fast]'")
 
-from seatools.text.fast_encode import FastEncoder  # noqa: E402
+from seatools.text.fast_encode import FastEncoder
 
 BYTE_LEVEL = ("qwen2", "o200k-tiktoken", "cl100k-tiktoken", "gpt2-tiktoken", "gpt2-thai", "gptj-thai-merged")
 FALLBACK = ("mistral-v1-spm", "mistral-v3-spm", "openllama")

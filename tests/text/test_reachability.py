@@ -8,12 +8,12 @@ from collections import Counter
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_sentencepiece import write_sentencepiece
 
 from seatools.text.byte_alphabet import spell
 from seatools.text.reachability import made_by_model, ordinary_ids, unreachable_tokens
 from seatools.text.scripts import main_script
 from seatools.text.tokenizer import load_tokenizer
-from tiny_sentencepiece import write_sentencepiece
 
 
 def byte_level(folder, tokens, merges, **more):
@@ -65,6 +65,17 @@ def test_sentencepiece_scores(tmp_path):
     # "b"+"c" wins over "a"+"b", so "abcd" is never made; "▁a" comes at a text's beginning, "bc" inside.
     tokenizer = load_tokenizer(write_sentencepiece(tmp_path, ["bc", "ab", "cd", "abcd", "▁a", "a", "b", "c", "d", "▁"]))
     assert reasons(tokenizer) == {"abcd": "unreachable"}
+
+
+def test_unigram_scores(tmp_path):
+    """ "▁ab" loses to "▁a" and "b" wherever it stands; Metaspace cuts before a space, never after one."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    pieces = [("<unk>", 0.0), ("▁a", -1.0), ("b", -1.0), ("▁ab", -9.0), ("bb", -1.5), ("c", -2.0), ("▁", -3.0)]
+    engine = Tokenizer(models.Unigram([*pieces, ("c▁", -1.0)], 0))
+    engine.pre_tokenizer, engine.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    engine.save(str(tmp_path / "tokenizer.json"))
+    assert reasons(load_tokenizer(tmp_path)) == {" ab": "unreachable", "c ": "dormant"}
 
 
 @settings(max_examples=60, deadline=None)
