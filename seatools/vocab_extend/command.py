@@ -94,6 +94,9 @@ def vocab_extend(
     normalize: Annotated[
         str, typer.Option("--normalize", help="the text first: none, nfc, zawgyi (to Unicode, then nfc)")
     ] = "none",
+    max_words: Annotated[
+        str, typer.Option("--max-words", metavar="N", help="distinct words kept per language; the rarest go first")
+    ] = "8M",
     shard: Annotated[
         str | None, typer.Option("--shard", metavar="I/N", help="only count records I, I+N, ... into the file OUT")
     ] = None,
@@ -145,6 +148,7 @@ def vocab_extend(
         weights=weights,
         scripts=scripts,
         trained_size=trained_size,
+        max_words=max_words,
         pattern=pattern,
         normalize=normalize,
         shard=shard,

@@ -18,7 +18,7 @@ import numpy as np
 from seatools.streams.errors import SeaError
 from seatools.streams.records import BadRecord, Record, dump
 from seatools.vocab_extend.segments import Segments, known_char
-from seatools.vocab_extend.word_counts import Law, Splitter, WordCounts, count_words
+from seatools.vocab_extend.word_counts import MAX_WORDS, Law, Splitter, WordCounts, count_words
 
 Role = Literal["train", "protect", "parallel", "measure"]
 ROLES: tuple[Role, ...] = ("train", "protect", "parallel", "measure")
@@ -94,7 +94,15 @@ class Corpus:
         return [lang for kind, lang in self.words if kind == role]
 
     def count(
-        self, role: Role, lang: str, texts: Iterable[str], base: Base, *, name: str = "", workers: int = 0
+        self,
+        role: Role,
+        lang: str,
+        texts: Iterable[str],
+        base: Base,
+        *,
+        name: str = "",
+        max_words: int = MAX_WORDS,
+        workers: int = 1,
     ) -> None:
         """Count `texts` under (role, lang)."""
         texts = iter(texts)
@@ -108,6 +116,7 @@ class Corpus:
             self.splitter,
             by_document=role == "protect",
             name=name,
+            max_words=max_words,
             workers=workers,
         )
         self.words.setdefault((role, lang), WordCounts()).add(counted)
@@ -127,7 +136,7 @@ class Corpus:
             yield (
                 dump(
                     {"sea": _HEADER, "role": role, "lang": lang, "tokenizer": digest, "shard": shard}
-                    | {"docs": found.num_docs, "bytes": found.num_bytes}
+                    | {"docs": found.num_docs, "bytes": found.num_bytes, "dropped": found.dropped}
                 )
                 + b"\n"
             )
@@ -149,7 +158,7 @@ class Corpus:
             if value.get("sea") == _HEADER:
                 self._finish(key, part)
                 key, part = _header(record, digest, seen), WordCounts()
-                part.num_docs, part.num_bytes = int(value["docs"]), int(value["bytes"])
+                part.num_docs, part.num_bytes, part.dropped = value["docs"], value["bytes"], value["dropped"]
                 continue
             if part is None:
                 raise SeaError(
@@ -172,7 +181,7 @@ class Corpus:
 def check_counts(value: dict[str, Any]) -> None:
     """`check` of a RecordReader for files of word counts."""
     if value.get("sea") == _HEADER:
-        names = {"role": str, "lang": str, "tokenizer": str, "shard": str, "docs": int, "bytes": int}
+        names = {"role": str, "lang": str, "tokenizer": str, "shard": str, "docs": int, "bytes": int, "dropped": int}
         if any(type(value.get(name)) is not kind for name, kind in names.items()) or value["role"] not in ROLES:
             raise BadRecord("counts", "a header of word counts is malformed", fix="write the counts again with --shard")
     elif type(value.get("word")) is not str or type(value.get("count")) is not int or value["count"] < 1:

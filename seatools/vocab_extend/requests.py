@@ -5,6 +5,7 @@ Text is read once, record by record, from wherever it comes; what stays are coun
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -59,6 +60,7 @@ class Request:
     weights: str | None = None
     scripts: str = "auto"
     trained_size: str = "25000"
+    max_words: str = "8M"
     pattern: str | None = None
     normalize: str = "none"
     shard: str | None = None
@@ -184,22 +186,26 @@ def _read(
     for role, lang in dict.fromkeys((role, lang) for role, lang, _ in sources):
         specs = [spec for kind, label, spec in sources if (kind, label) == (role, lang)]
         checks = TextChecks(lang)
-        with spooled(specs) as (paths, digest), Progress(f"counting {lang}", quiet=messages.quiet) as progress:
+        with (
+            spooled(specs) as (paths, digest),
+            Progress(f"counting {lang}", total=_num_bytes(paths), unit="B", quiet=messages.quiet) as progress,
+        ):
 
             def texts(
                 paths: list[str] = paths, checks: TextChecks = checks, progress: Progress = progress
             ) -> Iterator[str]:
                 reader = RecordReader(paths, check=check_text, rejects=rejects, limit=request.limit)
                 for number, record in enumerate(reader):
+                    progress.advance(len(record.raw) + 1)
                     if number % total != index:
                         continue
                     text = normalize(record.value["text"])
                     checks.add(text)
-                    progress.advance()
                     yield text
 
             name = "" if request.shard is None else f"{index}:"
-            corpus.count(role, lang, texts(), base, name=name, workers=request.workers)
+            most = parse_count(request.max_words)
+            corpus.count(role, lang, texts(), base, name=name, max_words=most, workers=request.workers)
         if digest is not None:
             manifest.add_input("-", digest, lang=lang)
         for spec in specs:
@@ -209,6 +215,16 @@ def _read(
             raise SeaError(f"no text for {lang}", fix="check the files; empty lines are no documents")
         for warning in checks.warnings():
             messages.warn(warning)
+        found = corpus.words[role, lang]
+        if found.dropped:
+            share = found.dropped / (found.dropped + found.counts.total())
+            messages.warn(f"{lang}: rare words, {share:.1%} of all, were dropped to bound memory (--max-words)")
+
+
+def _num_bytes(specs: list[str]) -> int | None:
+    """How much there is to read; None where compression hides it."""
+    paths = expand(specs)
+    return None if any(path.endswith((".gz", ".zst")) for path in paths) else sum(map(os.path.getsize, paths))
 
 
 def _shard(text: str | None) -> tuple[int, int]:
