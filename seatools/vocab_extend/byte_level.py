@@ -50,10 +50,13 @@ class ByteLevelBase:
         normalizer = (parsed.get("normalizer") or {}).get("type")
         if pattern is None or normalizer not in (None, "NFC"):
             return by_engine
-        fast = Splitter(pattern=pattern, normalizer=normalizer, prefix=prefix, spells=True)
-        one, two = by_engine.compile(), fast.compile()
-        same = all(one(text) == [spell(word.encode()) for word in two(text)] for text in (*PROBES, *sample))
-        return fast if same else by_engine
+        one = by_engine.compile()
+        for by_spaces in (True, False):
+            fast = Splitter(pattern=pattern, by_spaces=by_spaces, normalizer=normalizer, prefix=prefix, spells=True)
+            two = fast.compile()
+            if all(one(text) == [spell(word.encode()) for word in two(text)] for text in (*PROBES, *sample)):
+                return fast
+        return by_engine
 
     @cached_property
     def _word_engine(self) -> Any:

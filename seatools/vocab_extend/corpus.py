@@ -1,12 +1,13 @@
 """The text of a run, read once and kept as counts: training, protected, parallel and measured, by language.
 
-Beside the counts a sample of each text (2 MB, evenly spaced) stays, for the checks that need running text. Counts can
-be written and read (`--shard`, `--counts`): one JSONL record a word, which add up to those of the whole text, since
-record number r belongs to shard r mod N.
+Beside the counts a sample of each text (a quarter of a megabyte, evenly spaced) stays, for the checks that need running
+text. Counts can be written and read (`--shard`, `--counts`): one JSONL record a word, which add up to those of the whole
+text, since record number r belongs to shard r mod N.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from seatools.vocab_extend.word_counts import MAX_WORDS, Law, Splitter, WordCoun
 
 Role = Literal["train", "protect", "parallel", "measure"]
 ROLES: tuple[Role, ...] = ("train", "protect", "parallel", "measure")
-SAMPLE_BYTES = 2 << 20
+SAMPLE_BYTES = 1 << 18
 _HEADER = "word-counts"
 
 
@@ -206,11 +207,11 @@ def char_counts(words: Words, base: Base) -> Counter[str]:
     """Characters that the base has no token for -> occurrences in `words`."""
     chars: Counter[str] = Counter()
     if base.seeds_are_merges:
-        missing = _missing_characters(words.texts, base)
+        spelled = {base.spelling(char.encode()) or "": char for char in _missing_characters(words.texts, base)}
+        find = re.compile("|".join(map(re.escape, spelled)) or "(?!)").findall
         for text, count in zip(words.texts, words.counts.tolist(), strict=True):
-            letters = base.data(text).decode("utf-8", "ignore")
-            for char in missing.intersection(letters):
-                chars[char] += count * letters.count(char)
+            for char in find(text):
+                chars[spelled[char]] += count
         return chars
     ids = words.symbols.ids
     odd = ids < -1

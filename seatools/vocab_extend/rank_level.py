@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
+from seatools.text.agreement import PROBES
 from seatools.text.byte_alphabet import spell, unspell
 from seatools.text.tiktoken_ranks import TiktokenTokenizer
 from seatools.vocab_extend.segments import Segments
@@ -32,7 +33,11 @@ class RankLevelBase:
 
     def splitter(self, sample: Sequence[str]) -> Splitter:
         """How to cut text into pre-tokens: tiktoken's own pattern, which `regex` reads as its engine does."""
-        return Splitter(pattern=self.tokenizer.pattern, spells=True)
+        whole, by_spaces = (
+            Splitter(pattern=self.tokenizer.pattern, by_spaces=cut, spells=True) for cut in (False, True)
+        )
+        one, two = whole.compile(), by_spaces.compile()
+        return by_spaces if all(one(text) == two(text) for text in (*PROBES, *sample)) else whole
 
     def encode_words(self, words: Sequence[str], workers: int = 0) -> Segments:
         """The ids of each word, given in the byte alphabet."""

@@ -1,11 +1,12 @@
 """How often each word of a text occurs, a word being what no token crosses; partial counts add up.
 
 Counting sees each distinct word once afterwards, so only this step grows with the text. A base's regular expression is
-run by the `regex` package (14 to 65 MB/s here against 3 to 5 for `pre_tokenize_str` of tokenizers) after it has cut a
-sample of the text exactly as the base does; otherwise the engine's own pre-tokenizer is used. Batches go to worker
-processes from 16 MB of text on. Memory: the distinct words, 100 bytes and their letters each, never the text; beyond
-`max_words` of them the rarest are dropped (lossy counting, Manku and Motwani 2002) and their occurrences told. Unspaced
-scripts need that: of 60 MB of Thai phrases 11 MB were distinct (259,783 words).
+run by the `regex` package (14 to 65 MB/s here against 3 to 5 for `pre_tokenize_str` of tokenizers), and only on
+distinct pieces between spaces where no match reaches across one (`str.split` and counting: 50 to 270 MB/s), provided
+that both cut a sample of the text as the base does; else the engine's own pre-tokenizer is used. Batches go
+to worker processes from 16 MB of text on. Memory: the distinct words, 100 bytes and their letters each, never the text;
+beyond `max_words` of them the rarest are dropped (lossy counting, Manku and Motwani 2002) and their occurrences told.
+Unspaced scripts need that: of 60 MB of Thai phrases 11 MB were distinct (259,783 words).
 """
 
 from __future__ import annotations
@@ -20,10 +21,9 @@ from seatools.streams.cores import available_cores
 from seatools.text.byte_alphabet import spell
 
 _POOL_FROM = 1 << 24  # bytes: a worker takes 0.4 s to start, in which one core counts 8 to 20 MB
-_BATCH = 1 << 20  # characters
+_BATCH = 1 << 22  # characters
 MAX_WORDS = 8_000_000
 
-Cut = Callable[[str], list[str]]
 Law = Literal["expands", "coarsens", "measured"]
 """What holds of an extended encoding: it expands to the base's id by id (a merge list); it only joins whole tokens of
 the base's (concatenation decides); nothing, so it is measured (Unigram)."""
@@ -35,6 +35,8 @@ class Splitter:
 
     pattern: str | None = None
     """A regular expression whose matches are the words (all of the text); None: `engine_json` decides."""
+    by_spaces: bool = False
+    """Whether text may first be cut before each space, where there are no two of them together."""
     normalizer: str | None = None
     """None, "NFC", or "engine" for the normaliser in `engine_json`."""
     prefix: str = ""
@@ -46,9 +48,9 @@ class Splitter:
     sentencepiece: bytes | None = None
     """A serialised model whose normaliser is applied first."""
 
-    def compile(self) -> Cut:
-        """Text -> its words."""
-        return _cutter(self)
+    def compile(self) -> Cutter:
+        """The splitter at work."""
+        return Cutter(self)
 
 
 @dataclass
@@ -94,43 +96,115 @@ def count_words(
     those of several shards differ.
     """
     total = WordCounts()
-    cut = splitter.compile()  # spelling is left to the end: it takes longer than cutting
+    cutter = splitter.compile()
     batches = _batches(texts, total)
     if by_document:
-        number = 0
-        for batch in batches:
-            for text in batch:
-                words = Counter(cut(text))
-                total.counts.update(words)
-                for word in words:
-                    if total.docs[word]:
-                        total.only.pop(word, None)
-                    else:
-                        total.only[word] = f"{name}{number}"
-                    total.docs[word] += 1
-                number += 1
+        _count_documents(batches, cutter, total, name)
         return _spelled(total) if splitter.spells else total
     workers = workers or available_cores()
+    found = Tally()
     for batch in batches:
-        _count_batch(batch, cut, total.counts)
-        _bound(total, max_words)
+        cutter.count(batch, found)
+        total.dropped += found.bound(max_words)
         if total.num_bytes >= _POOL_FROM and workers > 1:
             break
-    _count_rest(batches, splitter, workers, total, max_words)
+    for part in _counted_by_workers(batches, splitter, workers):
+        found.add(part)
+        total.dropped += found.bound(max_words)
+    total.counts = cutter.refined(found)
     return _spelled(total) if splitter.spells else total
 
 
-def _bound(total: WordCounts, max_words: int) -> None:
-    """If there are more than `max_words` words, drop the rarest until no more than half of that are left."""
+@dataclass
+class Tally:
+    """Counts on the way: finished words, and pieces that stood behind a space and are not cut yet."""
+
+    words: Counter[str] = field(default_factory=Counter)
+    behind_space: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        """Count the other's text too."""
+        self.words.update(other.words)
+        self.behind_space.update(other.behind_space)
+
+    def bound(self, max_words: int) -> int:
+        """Drop the rarest beyond `max_words`; how many occurrences went."""
+        before = self.words.total() + self.behind_space.total() if max(map(len, self._both())) > max_words else 0
+        if before:
+            self.words, self.behind_space = (_bounded(counts, max_words) for counts in self._both())
+            return before - self.words.total() - self.behind_space.total()
+        return 0
+
+    def _both(self) -> tuple[Counter[str], Counter[str]]:
+        return self.words, self.behind_space
+
+
+class Cutter:
+    """A compiled splitter."""
+
+    def __init__(self, splitter: Splitter) -> None:
+        self._normalize = _normalizer(splitter)
+        self._prefix, self._by_spaces = splitter.prefix, splitter.by_spaces
+        self._find = _finder(splitter)
+
+    def __call__(self, text: str) -> list[str]:
+        """The words of a text, in order."""
+        text = self._prepared(text)
+        if not self._by_spaces or "  " in text:
+            return self._find(text)
+        first, *others = text.split(" ")
+        return self._find(first) + [word for piece in others for word in self._find(" " + piece)]
+
+    def _prepared(self, text: str) -> str:
+        text = self._normalize(text)
+        return self._prefix + text if self._prefix and not text[:1].isspace() else text
+
+    def count(self, texts: Sequence[str], found: Tally) -> None:
+        """Count the words of `texts`, as far as need be."""
+        for text in texts:
+            text = self._prepared(text)
+            if not self._by_spaces or "  " in text:
+                found.words.update(self._find(text))
+                continue
+            first, *others = text.split(" ")
+            found.words.update(self._find(first))
+            found.behind_space.update(others)
+
+    def refined(self, found: Tally) -> Counter[str]:
+        """Finished words only."""
+        counts = found.words
+        for piece, count in found.behind_space.items():
+            for word in self._find(" " + piece):
+                counts[word] += count
+        return counts
+
+
+def _count_documents(batches: Iterable[list[str]], cutter: Cutter, total: WordCounts, name: str) -> None:
+    number = 0
+    for batch in batches:
+        for text in batch:
+            words = Counter(cutter(text))
+            total.counts.update(words)
+            for word in words:
+                if total.docs[word]:
+                    total.only.pop(word, None)
+                else:
+                    total.only[word] = f"{name}{number}"
+                total.docs[word] += 1
+            number += 1
+
+
+def _bounded(counts: Counter[str], max_words: int) -> Counter[str]:
+    """`counts`; if they are more than `max_words`, without the rarest, so that no more than half of that are left."""
     least, limit = 1, max_words
-    while len(total.counts) > limit:
+    while len(counts) > limit:
         limit = max_words // 2
-        kept = Counter({word: count for word, count in total.counts.items() if count > least})
+        kept = Counter({word: count for word, count in counts.items() if count > least})
         if not kept:
-            return
-        total.dropped += total.counts.total() - kept.total()
-        total.counts = kept
+            break
+        counts = kept
         least += 1
+    return counts
 
 
 def _spelled(words: WordCounts) -> WordCounts:
@@ -160,28 +234,21 @@ def _batches(texts: Iterable[str], total: WordCounts) -> Iterator[list[str]]:
         yield batch
 
 
-def _count_batch(batch: Sequence[str], cut: Cut, counts: Counter[str]) -> None:
-    for text in batch:
-        counts.update(cut(text))
-
-
-_worker_cut: Cut
+_worker_cutter: Cutter
 
 
 def _start_worker(splitter: Splitter) -> None:
-    global _worker_cut
-    _worker_cut = splitter.compile()
+    global _worker_cutter
+    _worker_cutter = splitter.compile()
 
 
-def _work(batch: list[str]) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    _count_batch(batch, _worker_cut, counts)
-    return counts
+def _work(batch: list[str]) -> Tally:
+    found = Tally()
+    _worker_cutter.count(batch, found)
+    return found
 
 
-def _count_rest(
-    batches: Iterator[list[str]], splitter: Splitter, workers: int, total: WordCounts, max_words: int
-) -> None:
+def _counted_by_workers(batches: Iterator[list[str]], splitter: Splitter, workers: int) -> Iterator[Tally]:
     first = next(batches, None)
     if first is None:
         return
@@ -189,37 +256,26 @@ def _count_rest(
 
     # Spawned, not forked: the engines' thread pools do not survive a fork.
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (splitter,)) as pool:
-        waiting: list[Future[Counter[str]]] = [pool.submit(_work, first)]
+        waiting: list[Future[Tally]] = [pool.submit(_work, first)]
         for batch in batches:
             waiting.append(pool.submit(_work, batch))
             if len(waiting) > 2 * workers:
-                total.counts.update(waiting.pop(0).result())
-                _bound(total, max_words)
+                yield waiting.pop(0).result()
         for future in waiting:
-            total.counts.update(future.result())
-            _bound(total, max_words)
+            yield future.result()
 
 
-def _cutter(splitter: Splitter) -> Cut:
-    normalize = _normalizer(splitter)
-    prefix = splitter.prefix
+def _finder(splitter: Splitter) -> Callable[[str], list[str]]:
     if splitter.pattern is None:
         import tokenizers
 
         assert splitter.engine_json is not None
         split = tokenizers.Tokenizer.from_str(splitter.engine_json).pre_tokenizer.pre_tokenize_str
-        return lambda text: [piece for piece, _ in split(normalize(text))]
+        return lambda text: [piece for piece, _ in split(text)]
     import regex
 
-    find = regex.compile(splitter.pattern).findall
-
-    def cut(text: str) -> list[str]:
-        text = normalize(text)
-        if prefix and not text[:1].isspace():
-            text = prefix + text
-        return find(text)
-
-    return cut
+    find: Callable[[str], list[str]] = regex.compile(splitter.pattern).findall
+    return find
 
 
 def _normalizer(splitter: Splitter) -> Callable[[str], str]:
