@@ -16,9 +16,9 @@ _sea() {
             case $prev in
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--output -o --add --until --balance --weights --method --donor --prune --trained-size --protect --measure --parallel --reference --min-count --max-bytes --scripts --partial-characters --pretokenizer --reuse-unreachable --pad-to-multiple --unigram --max-drift --normalize --shard --counts --report --pattern --limit --seed --workers --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--output -o --add --until --balance --weights --method --donor --prune --trained-size --protect --measure --parallel --reference --min-count --max-bytes --scripts --partial-characters --pretokenizer --reuse-unreachable --pad-to-multiple --unigram --max-drift --normalize --max-words --shard --counts --report --pattern --limit --seed --workers --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         embed-init)
-            words="--tokenizer --output -o --old-tokenizer --method --head-method --pad-to-multiple --link --seed --force --dry-run --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--tokenizer --output -o --old-tokenizer --method --head-method --norm-match --reinit --reinit-reasons --text --max-tokens --donor --omp-k --steps --lr --pad-to-multiple --link --verify --device --seed --force --dry-run --config --quiet -q --verbose -v --debug -h --help" ;;
         mix)
             case $prev in
                 --unit) COMPREPLY=($(compgen -W "tokens loss-tokens bytes docs" -- "$cur")); return ;;

@@ -26,6 +26,7 @@ _HEAD = re.compile(
     r"(^|\.)(lm_head|embed_out)\.weight$|^((model|language_model|transformer)\.)*output(_layer)?\.weight$"
 )
 _ALSO_BY_TOKEN = re.compile(r"^(?!.*(pos|patch)).*(embed|vocab)")
+_QUANTISED = re.compile(r"\.(qweight|qzeros|g_idx|SCB|.*(scale|zero_point|absmax|quant|packed).*)$")
 _NESTED = ("text_config", "llm_config", "language_config")
 _HIDDEN = ("hidden_size", "n_embd", "d_model")
 
@@ -92,13 +93,15 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """Read the headers of a model folder.
 
     Errors: `SeaError` for no folder, no or broken config.json, pickles only, missing, cut or foreign shards, an index
-    that does not fit them, no embedding or several, a dtype other than fp32, fp16, bf16.
+    that does not fit them, no embedding or several, a vocabulary matrix that is quantised or not fp32, fp16, bf16.
     """
     if not folder.is_dir():
         raise SeaError(f"{folder} is not a folder" if folder.exists() else f"{folder} does not exist")
     config = _read_object(folder / "config.json")
-    names, index = _weight_files(folder)
-    files = {name: _tensors(folder / name) for name in names}
+    if (folder / "generation_config.json").is_file():
+        _read_object(folder / "generation_config.json")
+    names, index = weight_files(folder)
+    files = {name: file_tensors(folder / name) for name in names}
     tensors = {tensor.name: tensor for name in names for tensor in files[name]}
     if index is not None:
         for name, file in index["weight_map"].items():
@@ -107,19 +110,26 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     embedding = _find_embedding(folder, config, tensors)
     head = _find_head(folder, tensors, embedding)
     says = vocabulary_config(config).get("tie_word_embeddings", config.get("tie_word_embeddings"))
-    if head is None and says is False:
-        raise SeaError(
-            "config.json says that the head is not tied, and no head tensor is stored",
-            where=str(folder),
-            fix="looked for lm_head.weight, embed_out.weight, output.weight; a quantised head cannot be extended",
-        )
     for name, tensor in tensors.items():
+        matrix = _QUANTISED.sub(".weight", name)
+        if matrix != name and (_HEAD.search(matrix) or matrix == embedding.name):
+            raise SeaError(
+                f'"{name}" says that "{matrix}" is quantised',
+                where=str(tensor.path),
+                fix="only fp32, fp16 and bf16 matrices can be extended: use the model before quantisation",
+            )
         if tensor not in (embedding, head) and tensor.shape[:1] == embedding.shape[:1] and _ALSO_BY_TOKEN.search(name):
             raise SeaError(
                 f'"{name}" {[*tensor.shape]} seems to have a row for each token too, as "{embedding.name}" has',
                 where=str(tensor.path),
                 fix="sea embed-init extends models with one embedding and one head",
             )
+    if head is None and says is False:
+        raise SeaError(
+            "config.json says that the head is not tied, and no head tensor is stored",
+            where=str(folder),
+            fix="looked for lm_head.weight, embed_out.weight, output.weight",
+        )
     bias = tensors.get(head.name.removesuffix("weight") + "bias") if head else tensors.get("lm_head.bias")
     found = Checkpoint(folder, config, files, index, embedding, head, bias, tied=head is None or says is True)
     for tensor in found.vocabulary_tensors:
@@ -144,7 +154,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _weight_files(folder: Path) -> tuple[list[str], dict[str, Any] | None]:
+def weight_files(folder: Path) -> tuple[list[str], dict[str, Any] | None]:
     """The safetensors files that transformers would read, in order, and the index if there is more than one."""
     if (folder / SINGLE).is_file():
         return [SINGLE], None
@@ -169,7 +179,8 @@ def _weight_files(folder: Path) -> tuple[list[str], dict[str, Any] | None]:
     return names, index
 
 
-def _tensors(path: Path) -> list[Tensor]:
+def file_tensors(path: Path) -> list[Tensor]:
+    """The tensors of one file in the order of their bytes, which follow each other without a gap."""
     header, _, data_start = read_header(path)
     tensors = []
     for name, entry in header.items():

@@ -17,7 +17,7 @@ STORED: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2
 def to_float32(stored: np.ndarray, dtype: str) -> np.ndarray:
     """Exact fp32 values of stored rows (any shape); `dtype` is a key of `STORED`."""
     if dtype == "BF16":
-        return (stored.astype(np.uint32) << 16).view(np.float32)
+        return np.left_shift(stored, 16, dtype=np.uint32).view(np.float32)
     return stored.astype(np.float32)
 
 

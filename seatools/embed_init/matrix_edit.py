@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seatools.embed_init.checkpoint import Tensor
-from seatools.embed_init.row_methods import chunks
+from seatools.embed_init.old_rows import chunks
 from seatools.embed_init.token_map import TokenMap
 
 ZERO = -1

@@ -8,21 +8,26 @@ stay behind: beside the new tokenizer they would be wrong. Memory: the new rows 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from dataclasses import dataclass
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from seatools.embed_init.checkpoint import INDEX, Checkpoint, read_checkpoint, vocabulary_config
-from seatools.embed_init.new_rows import NewRows, make_edits, row_records
+from seatools.embed_init.donor_rows import Donor, open_donor
+from seatools.embed_init.existing_tokens import EXISTING_TOKENS, ExistingTokens, read_existing_tokens, woken_in
+from seatools.embed_init.initial_rows import InitialRows, NewRows
+from seatools.embed_init.new_rows import Edits, make_edits, row_records
 from seatools.embed_init.options import EmbedInitOptions
-from seatools.embed_init.shard_rewrite import rewrite_shard
-from seatools.embed_init.special_id_fields import updated_config
+from seatools.embed_init.special_id_fields import check_special_ids, updated_config
 from seatools.embed_init.subword_pieces import NEW_TOKENS, read_new_tokens, spell_tokens
 from seatools.embed_init.token_map import TokenMap, check_fit, listed, match_tokens
-from seatools.streams.errors import SeaError, UsageError
+from seatools.embed_init.user_text import text_files
+from seatools.embed_init.weight_files import Digests, write_weights
+from seatools.streams.errors import UsageError
 from seatools.streams.messages import Messages
 from seatools.streams.records import dump
 from seatools.text.tokenizer import Tokenizer
@@ -37,8 +42,9 @@ _OTHER_WEIGHTS = (
     "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.h5", "*.msgpack",
     "*.gguf", "*.onnx", "*.ckpt",
 )  # fmt: skip
-_RECORDS = ("*.manifest.json", "metrics.jsonl", NEW_TOKENS, NEW_ROWS, DROPPED, ".*")
+_RECORDS = ("*.manifest.json", "metrics.jsonl", NEW_TOKENS, EXISTING_TOKENS, NEW_ROWS, DROPPED, ".*")
 _JSON_CONFIGS = ("config.json", "generation_config.json")
+_WHY = {"omp": "the donor does not have them", "focus": "too rare in the text", "distill": "not in the text"}
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,28 @@ class Plan:
     copied: list[str]
     """Other files of MODEL that go along, among them MODEL's chat template if the new tokenizer has none."""
     left_out: list[str]
+    existing: ExistingTokens = ExistingTokens()
+    """What `--reinit` says."""
+    donor: Donor | None = None
+    text: dict[str, list[str]] = field(default_factory=dict)
+    """Language -> files of `--text`."""
+
+    @property
+    def rows_to_make(self) -> list[int]:
+        return sorted({*self.tokens.new, *self.existing.pieces})
+
+    @property
+    def text_paths(self) -> list[Path]:
+        return [Path(path) for paths in self.text.values() for path in paths]
 
     @property
     def changes_rows(self) -> bool:
-        return self.num_rows != self.checkpoint.num_rows or bool(self.tokens.new) or self.tokens.num_moved > 0
+        return self.num_rows != self.checkpoint.num_rows or bool(self.rows_to_make) or self.tokens.num_moved > 0
+
+    @property
+    def new_tokens_path(self) -> Path:
+        """What `sea vocab-extend` wrote beside the new tokenizer, if it did."""
+        return (self.new.path if self.new.path.is_dir() else self.new.path.parent) / NEW_TOKENS
 
     def new_size(self, file: str) -> int:
         """Bytes of a weight file's tensors after the change."""
@@ -79,12 +103,21 @@ def make_plan(model: Path, old: Tokenizer, new: Tokenizer, options: EmbedInitOpt
             f"the head of {model} is tied to the embedding: it cannot have a method of its own",
             fix="leave out --head-method",
         )
+    check_special_ids(checkpoint.config, old)
     tokens = match_tokens(old, new)
     check_fit(checkpoint.num_rows, old, new, tokens)
+    existing = ExistingTokens()
+    if options.reinit is not None:
+        existing = read_existing_tokens(Path(options.reinit), new, tokens, options.reinit_reasons)
+    donor = None
+    if options.donor is not None:
+        trained = set(tokens.old_in_use) - existing.untrained
+        donor = open_donor(Path(options.donor), old, new, {*tokens.new, *existing.pieces}, trained)
+    text = text_files(options.text)
     multiple = options.pad_to_multiple
     num_rows = -(-max(checkpoint.num_rows, new.vocab_size) // multiple) * multiple
     touched = {tensor.path.name for tensor in checkpoint.vocabulary_tensors}
-    plan = Plan(checkpoint, old, new, tokens, num_rows, [], [], [], [])
+    plan = Plan(checkpoint, old, new, tokens, num_rows, [], [], [], [], existing, donor, text)
     for name in checkpoint.files:
         (plan.rewritten if plan.changes_rows and name in touched else plan.kept).append(name)
     keep_template = not _has_template(new)
@@ -110,79 +143,81 @@ def _has_template(tokenizer: Tokenizer) -> bool:
     return False
 
 
-def describe(plan: Plan, options: EmbedInitOptions) -> str:
-    """What would be written, for `--dry-run`."""
-    checkpoint, tokens = plan.checkpoint, plan.tokens
-    head = "tied" if checkpoint.tied else f"{checkpoint.head.name}, {options.head_method or options.method}"  # type: ignore[union-attr]
-    columns = checkpoint.hidden_size
-    return "\n".join(
-        [
-            f"embedding: {checkpoint.embedding.name}, {checkpoint.embedding.dtype}, {options.method}; head: {head}",
-            f"rows: [{checkpoint.num_rows}, {columns}] -> [{plan.num_rows}, {columns}]",
-            f"tokens: {len(tokens.old_id):,} kept ({tokens.num_moved:,} at another id), {len(tokens.new):,} new, "
-            f"{len(tokens.dropped):,} dropped" + (f": {listed(plan.old, tokens.dropped)}" if tokens.dropped else ""),
-            *(f"rewrite {name}: {plan.new_size(name):,} bytes" for name in plan.rewritten),
-            *(f"{'link' if options.link else 'copy'} {name}: {plan.new_size(name):,} bytes" for name in plan.kept),
-            f"copy {', '.join(plan.copied)}",
-            f"tokenizer: {', '.join(file.name for file in plan.new.files)}",
-            f"leave out {', '.join(plan.left_out) or 'nothing'}",
-        ]
-    )
-
-
-def write_folder(plan: Plan, options: EmbedInitOptions, folder: Path, messages: Messages) -> dict[str, Any]:
-    """Fill the empty `folder`; returns the counts for the manifest."""
-    checkpoint, tokens = plan.checkpoint, plan.tokens
-    home = plan.new.path if plan.new.path.is_dir() else plan.new.path.parent
-    pieces, num_wrong = spell_tokens(plan.old, plan.new, tokens.new, read_new_tokens(home / NEW_TOKENS))
+def write_folder(
+    plan: Plan, options: EmbedInitOptions, folder: Path, messages: Messages, device: str = "cpu"
+) -> tuple[dict[str, Any], dict[str, Digests]]:
+    """Fill the empty `folder`; returns the counts for the manifest, and the digests of the weight files by name."""
+    checkpoint, tokens, existing = plan.checkpoint, plan.tokens, plan.existing
+    listed_pieces = read_new_tokens(plan.new_tokens_path) | existing.pieces
+    pieces, num_wrong = spell_tokens(plan.old, plan.new, plan.rows_to_make, listed_pieces, existing.untrained)
     if num_wrong:
         messages.warn(
-            f"{home / NEW_TOKENS}: the pieces of {num_wrong:,} tokens do not spell them in {plan.old.path}; "
+            f"{plan.new_tokens_path}: the pieces of {num_wrong:,} tokens do not spell them in {plan.old.path}; "
             "found by encoding instead"
         )
-    rows = NewRows(checkpoint, tokens, pieces, plan.num_rows)
-    edits = make_edits(rows, options) if plan.rewritten else {}
-    for name in plan.rewritten:
-        rewrite_shard(checkpoint.folder / name, folder / name, checkpoint.files[name], edits)
-    for name in plan.kept:
-        _place(checkpoint.folder / name, folder / name, options.link)
+    if options.reinit is None and (woken := woken_in(plan.new_tokens_path.parent / EXISTING_TOKENS)):
+        path = plan.new_tokens_path.parent / EXISTING_TOKENS
+        messages.warn(f"{path} lists {woken:,} woken tokens, whose rows were never trained: --reinit {path}")
+    rows = NewRows(checkpoint, tokens, pieces, plan.num_rows, frozenset(existing.pieces), existing.untrained)
+    initial = InitialRows(
+        rows, options, plan.old, plan.new, donor=plan.donor, text=plan.text, device=device, messages=messages
+    )
+    edits = make_edits(initial) if plan.rewritten else Edits({}, [], [])
+    rewritten = {name: checkpoint.files[name] for name in plan.rewritten}
+    with ThreadPoolExecutor(1) as background:  # the nearest old rows are computed while the disk is busy
+        records = background.submit(lambda: [dump(record) + b"\n" for record in row_records(initial, edits)])
+        digests = write_weights(checkpoint.folder, folder, rewritten, plan.kept, edits.tensors, link=options.link)
     for name in plan.copied:
         shutil.copyfile(checkpoint.folder / name, folder / name)
     _write_index(plan, folder)
     _write_configs(plan, folder, messages)
     plan.new.save(folder)
-    with (folder / NEW_ROWS).open("xb") as stream:
-        for record in row_records(rows, options, edits, plan.old, plan.new):
-            stream.write(dump(record) + b"\n")
+    (folder / NEW_ROWS).write_bytes(b"".join(records.result()))
     if tokens.dropped:
         lines = [dump({"token": plan.old.piece(id), "id": id}) + b"\n" for id in tokens.dropped]
         (folder / DROPPED).write_bytes(b"".join(lines))
-    mean_ids = [id for id in tokens.new if not pieces[id] and plan.new.piece_bytes(id)]
-    if mean_ids and "subword-mean" in (options.method, options.head_method):
-        messages.warn(
-            f"{plan.old.path} cannot spell {len(mean_ids):,} new tokens, which get the mean of all rows: "
-            + listed(plan.new, mean_ids)
-        )
-    return {
+    _warn_of_others(plan, options, edits, pieces, messages)
+    counts = {
         "old_rows": checkpoint.num_rows,
         "rows": plan.num_rows,
-        "kept_tokens": len(tokens.old_id),
+        "kept_tokens": len(tokens.old_id) - len(existing.pieces),
         "moved_tokens": tokens.num_moved,
         "new_tokens": len(tokens.new),
+        "reinit_tokens": len(existing.pieces),
         "dropped_tokens": len(tokens.dropped),
-        "unspelled_tokens": len(mean_ids),
+        "unspelled_tokens": sum(not pieces[id] and bool(plan.new.piece_bytes(id)) for id in plan.rows_to_make),
         "rewritten_files": len(plan.rewritten),
+        "methods": dict(sorted(Counter(edits.used).items())),
+        "head_methods": {} if checkpoint.tied else dict(sorted(Counter(edits.used_head).items())),
     }
+    return counts, digests
 
 
-def _place(source: Path, target: Path, link: bool) -> None:
-    if not link:
-        shutil.copyfile(source, target)
-        return
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError as error:
-        raise SeaError(f"{source} cannot be hard-linked: {error.strerror}", fix="leave out --link") from error
+def _warn_of_others(
+    plan: Plan, options: EmbedInitOptions, edits: Edits, pieces: dict[int, list[int]], messages: Messages
+) -> None:
+    """Say which rows have another method than was asked for. That special tokens get the mean is in the help."""
+    matrices = {"": (options.method, edits.used)}
+    if not plan.checkpoint.tied:
+        matrices["head: "] = (options.head, edits.used_head)
+    for matrix, (method, used) in matrices.items():
+        others = [
+            id
+            for id, real in zip(plan.rows_to_make, used, strict=True)
+            if real != method and (pieces[id] or plan.new.piece_bytes(id))
+        ]
+        unspelled = [id for id in others if not pieces[id]]
+        if unspelled:
+            messages.warn(
+                f"{matrix}{plan.old.path} cannot spell {len(unspelled):,} new tokens, which get the mean of all rows: "
+                + listed(plan.new, unspelled)
+            )
+        if len(others) > len(unspelled):
+            rest = [id for id in others if pieces[id]]
+            messages.warn(
+                f"{matrix}{method} does not reach {len(rest):,} tokens ({_WHY.get(method, '')}), which get their "
+                f"sub-word mean: {listed(plan.new, rest)}"
+            )
 
 
 def _write_index(plan: Plan, folder: Path) -> None:

@@ -12,35 +12,32 @@ from typing import Any
 
 import numpy as np
 
-from seatools.embed_init.checkpoint import Checkpoint, Tensor, vocabulary_config
+from seatools.embed_init.checkpoint import Tensor
 from seatools.embed_init.float_bits import from_float32, to_float32
+from seatools.embed_init.initial_rows import EMBEDDING, HEAD, InitialRows
 from seatools.embed_init.matrix_edit import MatrixEdit, row_sources
 from seatools.embed_init.nearest_rows import nearest
-from seatools.embed_init.options import EmbedInitOptions
-from seatools.embed_init.row_methods import gaussian_rows, mean_row, subword_mean_rows, xavier_rows
-from seatools.embed_init.token_map import TokenMap
+from seatools.embed_init.old_rows import mean_row, row_norms
 from seatools.streams.errors import SeaError
-from seatools.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
-class NewRows:
-    """What `make_edits` needs to know besides the options. `pieces`: new id -> old ids that spell it, perhaps none."""
+class Edits:
+    """How every vocabulary tensor changes."""
 
-    checkpoint: Checkpoint
-    tokens: TokenMap
-    pieces: dict[int, list[int]]
-    num_rows: int
+    tensors: dict[str, MatrixEdit]
+    """By the tensor's name: embedding, head and the head's bias, as far as they are stored."""
+    used: list[str]
+    """The method that each row of the embedding really has."""
+    used_head: list[str]
 
 
-def make_edits(rows: NewRows, options: EmbedInitOptions) -> dict[str, MatrixEdit]:
-    """Tensor name -> its edit, for the embedding, the head and the head's bias, as far as they are stored.
-
-    Errors: `SeaError` if an old row that a new one is made of holds NaN or infinity.
-    """
-    checkpoint, tokens = rows.checkpoint, rows.tokens
-    source = row_sources(tokens, checkpoint.num_rows, rows.num_rows)
-    ids = np.asarray(tokens.new, dtype=np.int64)
+def make_edits(initial: InitialRows) -> Edits:
+    """Errors: `SeaError` if an old row that a new one is made of holds NaN or infinity."""
+    rows, options = initial.rows, initial.options
+    checkpoint = rows.checkpoint
+    source = row_sources(rows.tokens, checkpoint.num_rows, rows.num_rows)
+    ids = np.asarray(rows.ids, dtype=np.int64)
 
     def edit(tensor: Tensor, values: np.ndarray) -> MatrixEdit:
         stored = from_float32(values, tensor.dtype)
@@ -54,52 +51,37 @@ def make_edits(rows: NewRows, options: EmbedInitOptions) -> dict[str, MatrixEdit
         return MatrixEdit(tensor, source, ids, stored)
 
     embedding, head, bias = checkpoint.embedding, checkpoint.head, checkpoint.head_bias
-    values = _values(rows, embedding, options.method, options.seed, stream=0)
-    edits = {embedding.name: edit(embedding, values)}
+    values, used = initial.make(embedding, options.method, EMBEDDING)
+    edits, used_head = {embedding.name: edit(embedding, values)}, used
     if head is not None:
         if not checkpoint.tied:
-            values = _values(rows, head, options.head_method or options.method, options.seed, stream=1)
+            values, used_head = initial.make(head, options.head, HEAD)
         edits[head.name] = edit(head, values)
     if bias is not None:
-        mean = mean_row(bias.open(), bias.dtype, tokens.old_in_use)
+        mean = mean_row(bias.open(), bias.dtype, rows.trained)
         edits[bias.name] = edit(bias, np.repeat(mean[None], len(ids), axis=0))
-    return edits
+    return Edits(edits, used, used_head)
 
 
-def _values(rows: NewRows, tensor: Tensor, method: str, seed: int, stream: int) -> np.ndarray:
-    """[new, columns] fp32."""
-    ids, columns = rows.tokens.new, tensor.shape[1]
-    if method == "gaussian":
-        config = rows.checkpoint.config
-        std = vocabulary_config(config).get("initializer_range", config.get("initializer_range", 0.02))
-        return gaussian_rows(ids, columns, std, seed, stream)
-    if method == "xavier":
-        return xavier_rows(ids, columns, rows.num_rows, seed, stream)
-    stored = tensor.open()
-    mean = mean_row(stored, tensor.dtype, rows.tokens.old_in_use)
-    pieces = [rows.pieces[id] if method == "subword-mean" else [] for id in ids]
-    return subword_mean_rows(stored, tensor.dtype, pieces, mean)
-
-
-def row_records(
-    rows: NewRows, options: EmbedInitOptions, edits: dict[str, MatrixEdit], old: Tokenizer, new: Tokenizer
-) -> Iterator[dict[str, Any]]:
-    """One object a new row, by id: token, id, pieces, method, norm, nearest; `head` too if it is untied."""
-    if not rows.tokens.new:
+def row_records(initial: InitialRows, edits: Edits) -> Iterator[dict[str, Any]]:
+    """One object a new row, by id: token, id, origin, pieces, method, norm, nearest; `head` too if it is untied."""
+    rows, old, new = initial.rows, initial.old, initial.new
+    if not rows.ids:
         return
     embedding, head = rows.checkpoint.embedding, rows.checkpoint.head
-    values = to_float32(edits[embedding.name].new_rows, embedding.dtype)
-    nearest_ids, cosines = nearest(values, embedding.open(), embedding.dtype, rows.tokens.old_in_use)
-    norms = _norms(values)
+    values = to_float32(edits.tensors[embedding.name].new_rows, embedding.dtype)
+    pieces = [rows.pieces[id] for id in rows.ids]
+    nearest_ids, cosines = nearest(values, embedding.open(), embedding.dtype, rows.trained, initial.place, pieces)
+    norms = row_norms(values)
     untied = head if head is not None and not rows.checkpoint.tied else None
-    head_norms = _norms(to_float32(edits[untied.name].new_rows, untied.dtype)) if untied else norms
-    for position, id in enumerate(rows.tokens.new):
-        pieces = rows.pieces[id]
+    head_norms = row_norms(to_float32(edits.tensors[untied.name].new_rows, untied.dtype)) if untied else norms
+    for position, id in enumerate(rows.ids):
         record = {
             "token": new.piece(id),
             "id": id,
-            "pieces": pieces,
-            "method": _used(options.method, pieces),
+            "origin": "reinit" if id in rows.reinit else "new",
+            "pieces": rows.pieces[id],
+            "method": edits.used[position],
             "norm": round(float(norms[position]), 6),
             "nearest": {
                 "token": old.piece(int(nearest_ids[position])),
@@ -107,14 +89,5 @@ def row_records(
             },
         }
         if untied is not None:
-            method = _used(options.head_method or options.method, pieces)
-            record["head"] = {"method": method, "norm": round(float(head_norms[position]), 6)}
+            record["head"] = {"method": edits.used_head[position], "norm": round(float(head_norms[position]), 6)}
         yield record
-
-
-def _used(method: str, pieces: list[int]) -> str:
-    return "mean" if method == "subword-mean" and not pieces else method
-
-
-def _norms(values: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.square(values, dtype=np.float64).sum(axis=1))

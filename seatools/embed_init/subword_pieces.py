@@ -22,13 +22,14 @@ _ANCHORS = ("", "\n", ".", "1", "a", "?")
 
 
 class OldSpelling:
-    """The old tokenizer as a speller of byte strings."""
+    """The old tokenizer as a speller of byte strings. `untrained`: ids that it never gives, and that are no pieces."""
 
-    def __init__(self, old: Tokenizer) -> None:
+    def __init__(self, old: Tokenizer, untrained: frozenset[int] = frozenset()) -> None:
         self.old = old
+        self.untrained = untrained
         self._whole: dict[bytes, int] = {}
         for id in reversed(used_ids(old)):  # the lowest id wins
-            if id not in old.byte_ids:
+            if id not in old.byte_ids and id not in untrained:
                 self._whole[old.piece_bytes(id)] = id
         self._whole.pop(b"", None)
         fallback = {old.piece_bytes(id): id for id in old.byte_ids}
@@ -36,9 +37,9 @@ class OldSpelling:
         self._byte = single | fallback
 
     def spells(self, pieces: list[int], data: bytes) -> bool:
-        """True if `pieces` are ids of the old tokenizer and stand for `data` together."""
+        """True if `pieces` are trained ids of the old tokenizer and stand for `data` together."""
         try:
-            return b"".join(self.old.piece_bytes(id) for id in pieces) == data
+            return self.untrained.isdisjoint(pieces) and b"".join(self.old.piece_bytes(id) for id in pieces) == data
         except SeaError:
             return False
 
@@ -50,7 +51,7 @@ class OldSpelling:
             return self._from_bytes(data)
         for anchor in _ANCHORS:
             tail = self._tail(self.old.encode(anchor + text), data)
-            if tail is not None:
+            if tail is not None and self.untrained.isdisjoint(tail):
                 return tail
         pieces: list[int] = []
         for char in text:
@@ -79,13 +80,17 @@ class OldSpelling:
 
 
 def spell_tokens(
-    old: Tokenizer, new: Tokenizer, ids: list[int], listed: dict[int, list[int]]
+    old: Tokenizer,
+    new: Tokenizer,
+    ids: list[int],
+    listed: dict[int, list[int]],
+    untrained: frozenset[int] = frozenset(),
 ) -> tuple[dict[int, list[int]], int]:
     """The pieces of each new id, and how many entries of `listed` (see `read_new_tokens`) were wrong.
 
     A token that stands for no text, or that the old vocabulary cannot spell, has no pieces.
     """
-    spelling = OldSpelling(old)
+    spelling = OldSpelling(old, untrained)
     pieces: dict[int, list[int]] = {}
     num_wrong = 0
     for id in ids:

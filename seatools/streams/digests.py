@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # What defines a model or tokenizer folder; notes, logs and checkpoints inside it do not.
@@ -19,11 +20,18 @@ def sha256_file(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def folder_digest(path: str | Path, patterns: Sequence[str] = MODEL_FILES) -> str:
-    """Hex digest over (name, digest) of the files directly in `path` that match `patterns`, in order of name."""
+def folder_digest(
+    path: str | Path, patterns: Sequence[str] = MODEL_FILES, known: Mapping[str, str | None] | None = None
+) -> str:
+    """Hex digest over (name, digest) of the files directly in `path` that match `patterns`, in order of name.
+
+    `known`: digests by real path, not computed again; a file whose digest is None there counts with name and size only.
+    """
     folder = Path(path)
     files = sorted({file for pattern in patterns for file in folder.glob(pattern) if file.is_file()})
     total = hashlib.sha256()
     for file in files:
-        total.update(f"{file.name}\0{sha256_file(file)}\n".encode())
+        place = os.path.realpath(file)
+        digest = known[place] if known and place in known else sha256_file(file)
+        total.update(f"{file.name}\0{digest or f'{file.stat().st_size} bytes'}\n".encode())
     return total.hexdigest()

@@ -42,6 +42,9 @@ class Manifest:
     inputs: list[dict[str, Any]] = field(default_factory=list)
     counts: dict[str, Any] = field(default_factory=dict)
     rejects: Mapping[str, int] = field(default_factory=dict)
+    known: dict[str, str | None] = field(default_factory=dict)
+    """sha256 of files that were hashed on their way, by real path, so that they are not read again; None for a file
+    that is recorded by its size, as it was neither read nor written (a hard link)."""
     started: float = field(default_factory=time.time)
 
     def add_input(self, path: str | Path, digest: str | None = None, **more: Any) -> None:
@@ -51,10 +54,15 @@ class Manifest:
             row["sha256"] = digest
         elif os.path.isdir(path):
             row["bytes"] = sum(file.stat().st_size for mask in MODEL_FILES for file in Path(path).glob(mask))
-            row["sha256"] = digest or folder_digest(path)
+            row["sha256"] = digest or folder_digest(path, known=self.known)
+            by_size = [
+                file.name for file in sorted(Path(path).iterdir()) if self.known.get(os.path.realpath(file), "") is None
+            ]
+            if by_size:
+                row["by_size"] = by_size
         elif os.path.isfile(path):
             row["bytes"] = os.path.getsize(path)
-            row["sha256"] = digest or sha256_file(path)
+            row["sha256"] = digest or self._digest(path)
         self.inputs.append(row | more)
 
     def add_inputs(self, paths: Iterable[str | Path], stdin_digest: str | None = None) -> None:
@@ -90,17 +98,20 @@ class Manifest:
         for output in named:
             write_atomic(manifest_path(output), text)
 
-    @staticmethod
-    def _output(path: Path) -> dict[str, Any]:
+    def _output(self, path: Path) -> dict[str, Any]:
         if path.is_dir():
             files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
             listed = [
-                {"path": _plain(file.name), "bytes": file.stat().st_size, "sha256": sha256_file(file)}
+                {"path": _plain(file.name), "bytes": file.stat().st_size, "sha256": self._digest(file)}
                 for file in files
                 if file.name != "metrics.jsonl"  # grows with the clock in it
             ]
             return {"path": _plain(path), "files": listed}
-        return {"path": _plain(path), "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+        return {"path": _plain(path), "bytes": path.stat().st_size, "sha256": self._digest(path)}
+
+    def _digest(self, path: str | Path) -> str | None:
+        place = os.path.realpath(path)
+        return self.known[place] if place in self.known else sha256_file(path)
 
 
 def _clock(seconds: float) -> str:

@@ -155,7 +155,7 @@ def test_the_record_of_a_new_row(tmp_path: Path, sea: Sea) -> None:
     norm = float(matrices(load(base))[0][letter].norm())
     assert _rows_file(tmp_path / "out") == [
         {
-            "token": "aa", "id": 258, "pieces": [letter, letter], "method": "subword-mean",
+            "token": "aa", "id": 258, "origin": "new", "pieces": [letter, letter], "method": "subword-mean",
             "norm": pytest.approx(norm, abs=1e-6), "nearest": {"token": "a", "cosine": 1.0},
         }
     ]  # fmt: skip

@@ -58,17 +58,27 @@ def _folder(folder: Path, parsed: dict[str, Any], specials: list[str]) -> Path:
     return folder
 
 
+_SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
 def llama(
     folder: Path, rows: int, *, tied: bool = False, dtype: torch.dtype = torch.float32, shard: str = "5GB", **more: Any
 ) -> Path:
     """Save a random Llama (16 columns, one layer) beside the tokenizer in `folder`."""
     config = hf.LlamaConfig(
-        vocab_size=rows, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2,
-        tie_word_embeddings=tied, **{"bos_token_id": 0, "eos_token_id": 1, **more},
+        vocab_size=rows, tie_word_embeddings=tied,
+        **(_SIZES | _special_ids(folder) | more),
     )  # fmt: skip
     torch.manual_seed(0)
     hf.LlamaForCausalLM(config).to(dtype).save_pretrained(folder, max_shard_size=shard)
     return folder
+
+
+def _special_ids(folder: Path) -> dict[str, int | None]:
+    """BOS and EOS as the tokenizer in `folder` has them."""
+    tokens = json.loads((folder / "tokenizer.json").read_text())["added_tokens"]
+    ids = {token["content"]: token["id"] for token in tokens}
+    return {"bos_token_id": ids.get("<s>"), "eos_token_id": ids.get("</s>")}
 
 
 def load(folder: Path) -> Any:
