@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lint bench gpu-check completions clean install
+.PHONY: help demo test lint bench peers gpu-check completions clean install
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -26,7 +26,7 @@ demo: $(VENV)/.base ## the whole road on small texts of our own, in under five m
 	$(MAKE) --no-print-directory -C examples/quickstart SEA="$(abspath $(BIN)/sea)" clean all
 
 test: $(VENV)/.dev ## every test that needs no GPU
-	$(BIN)/python -m pytest -m "not cuda"
+	$(BIN)/python -m pytest -n 2 -m "not cuda"
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
@@ -36,6 +36,11 @@ lint: $(VENV)/.dev ## ruff and mypy
 bench: $(VENV)/.dev ## the benchmarks that need no GPU; results are appended to benchmarks/results
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/audit.py
+
+peers: ## .venv-peers: the libraries that benchmarks/vocab_extend.py runs beside ours
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/pip install -q -r benchmarks/peers.txt
 
 gpu-check: ## tests marked cuda and the GPU benchmarks; skips where there is no GPU
 	@sh benchmarks/gpu-check.sh

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parent / "results"
-PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "typer", "numpy", "orjson")
+PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "tiktoken", "gigatoken", "typer", "numpy", "orjson")
 
 
 def _commit() -> str:

@@ -53,6 +53,12 @@ def script_of(char: str) -> str | None:
     return _RENAMED.get(first, first.capitalize())
 
 
+def known_scripts() -> frozenset[str]:
+    """Every name that `script_of` gives. Cost: 0.3 s."""
+    found = {script_of.__wrapped__(chr(code)) for code in range(0x110000)}
+    return frozenset(script for script in found if script is not None)
+
+
 def script_counts(text: str) -> Counter[str]:
     """Script -> how many letters of it are in `text`."""
     return Counter(script for char in text if (script := script_of(char)) is not None)

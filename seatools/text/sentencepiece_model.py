@@ -96,8 +96,8 @@ class SentencePieceTokenizer(Tokenizer):
             self.add_bos = self.bos_id is not None and config.add_bos is not False
         self.vocab_size = max([self._num_pieces, *(id + 1 for id in self._added_text)])
         specials = [AddedToken(content=text, id=id, special=True) for text, id in self.special_ids.items()]
-        self._always = _Splitter([t for t in tokens if not t.special and (t.id or 0) >= self._num_pieces])
-        self._everything = _Splitter([*(t for t in tokens if t.special), *specials, *self._always.tokens])
+        self._always = AddedSplitter([t for t in tokens if not t.special and (t.id or 0) >= self._num_pieces])
+        self._everything = AddedSplitter([*(t for t in tokens if t.special), *specials, *self._always.tokens])
 
     def _model_id(self, piece: str) -> int | None:
         id = self.engine.PieceToId(piece)  # the UNK id for what it does not have
@@ -180,7 +180,7 @@ class SentencePieceTokenizer(Tokenizer):
             yield self.beside.digest().encode()
 
 
-class _Splitter:
+class AddedSplitter:
     """Cuts a text at the spellings of tokens: the longest first, as tokenizers does, with their strip flags."""
 
     def __init__(self, tokens: list[AddedToken]) -> None:
@@ -199,7 +199,7 @@ class _Splitter:
         """The plain parts as strings, the tokens between them as ids; no empty parts."""
         parts: list[str | int] = []
         end = 0
-        for match in self._pattern.finditer(text):
+        for match in self._pattern.finditer(text) if self.tokens else ():
             id = self.tokens[(match.lastindex or 0) - 1].id
             if match.start() > end:
                 parts.append(text[end : match.start()])

@@ -1,8 +1,8 @@
 """A byte-level BPE base with a merge list (GPT-2, Qwen2, Llama 3) as continued BPE sees it: its words are pre-tokens.
 
 With `ignore_merges` (Llama 3) a pre-token that is a vocabulary entry is emitted whole, so there a token is made only if
-the base gives exactly its parts for it standing alone. Words are exact except beside added tokens that are not special,
-where the pre-tokenizer here sees the text joined.
+the base gives exactly its parts for it standing alone. Added tokens that are not special (GPT-NeoX: runs of spaces) are
+words of their own, for they are cut out of the text before the pre-tokenizer sees it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ class ByteLevelBase:
         self.first_id = tokenizer.vocab_size
         self.pieces = {id: piece for piece, id in tokenizer.vocabulary.items()}
         self.taken = set(tokenizer.vocabulary) | {spell(token.content.encode()) for token in tokenizer.added_tokens}
+        self._added = tuple(token for token in tokenizer.added_tokens if not token.special)
+        self._added_words = {spell(token.content.encode()): token.id for token in self._added}
+        self.pieces |= {id: word for word, id in self._added_words.items() if id is not None}
         self.ignores_merges = bool(tokenizer.json_model["model"].get("ignore_merges"))
 
     def splitter(self, sample: Sequence[str]) -> Splitter:
@@ -44,7 +47,8 @@ class ByteLevelBase:
         parsed = self.tokenizer.json_model
         empty = {"type": "BPE", "vocab": {}, "merges": []}
         bare = json.dumps({**parsed, "model": empty, "added_tokens": [], "post_processor": None, "decoder": None})
-        by_engine = Splitter(normalizer="engine" if parsed.get("normalizer") else None, engine_json=bare)
+        engine = "engine" if parsed.get("normalizer") else None
+        by_engine = Splitter(normalizer=engine, engine_json=bare, added=self._added)
         steps = _flat(parsed["pre_tokenizer"])
         pattern, prefix = _one_pattern(steps)
         normalizer = (parsed.get("normalizer") or {}).get("type")
@@ -52,7 +56,10 @@ class ByteLevelBase:
             return by_engine
         one = by_engine.compile()
         for by_spaces in (True, False):
-            fast = Splitter(pattern=pattern, by_spaces=by_spaces, normalizer=normalizer, prefix=prefix, spells=True)
+            fast = Splitter(
+                pattern=pattern, by_spaces=by_spaces, normalizer=normalizer, prefix=prefix, spells=True,
+                added=self._added,
+            )  # fmt: skip
             two = fast.compile()
             if all(one(text) == [spell(word.encode()) for word in two(text)] for text in (*PROBES, *sample)):
                 return fast
@@ -74,7 +81,9 @@ class ByteLevelBase:
 
     def encode_words(self, words: Sequence[str], workers: int = 0) -> Segments:
         """The ids of each word, given in the byte alphabet (which has no line break: they keep the words apart)."""
-        return Segments.joined(list(self._encoded(words)))
+        found = Segments.joined(list(self._encoded(words)))
+        added = {number: id for number, word in enumerate(words) if (id := self._added_words.get(word)) is not None}
+        return found.with_single(added) if added else found
 
     def _encoded(self, words: Sequence[str]) -> Iterator[Segments]:
         chunks = ["\n".join(words[start : start + _CHUNK]) for start in range(0, len(words), _CHUNK)]

@@ -166,10 +166,15 @@ class CharLevelBase:
         return word + [unknown(char) for char in run.decode("utf-8", "replace")]
 
     def _surfaces(self, ids: Sequence[int], text: str) -> list[str]:
-        """What each id stands for; for UNK only where the engine can tell."""
-        if self.tokenizer.unk_id not in ids or not isinstance(self.tokenizer, SentencePieceTokenizer):
+        """What each id stands for; asked for UNK only."""
+        if self.tokenizer.unk_id not in ids:
             return [""] * len(ids)
-        surfaces: list[str] = self._word_engine.Encode(text, out_type=str)
+        surfaces: list[str]
+        if isinstance(self.tokenizer, JsonTokenizer):
+            encoding = self._word_engine.encode(text, add_special_tokens=False)
+            surfaces = [text[start:end] for start, end in encoding.offsets]
+        else:
+            surfaces = self._word_engine.Encode(text, out_type=str)
         return surfaces if len(surfaces) == len(ids) else [""] * len(ids)
 
     def spelled(self, char: str) -> tuple[int, ...]:

@@ -68,6 +68,7 @@ class ContinuedBpe:
         *,
         first_id: int,
         may_merge: Callable[[int, int, str], bool],
+        is_free: Callable[[int, int, str], bool] = lambda left, right, piece: True,
         min_count: int = 2,
         joins: dict[str, int] | None = None,
         streams: np.ndarray | None = None,
@@ -77,14 +78,15 @@ class ContinuedBpe:
         """`words`: distinct words; `counts`: [words] how often each occurs (int64); `streams`: [words] whose it is.
 
         `pieces`: symbol -> piece, for every symbol in the words; new tokens are added to it. `taken`: pieces that no
-        merge may make again. `may_merge(left, right, piece)`: asked when a pair comes to the top. `joins`: where
-        concatenation decides, the base's ordinary pieces -> ids; None for a base with a merge list.
+        merge may make again. `may_merge(left, right, piece)`: asked when a pair comes to the top, and `is_free` if its
+        count there is up to date, so that it would be the next merge. `joins`: where concatenation decides, the base's
+        ordinary pieces -> ids; None for a base with a merge list.
         """
         self._pieces = pieces
         self._taken = set(taken)
         self._joins = None if joins is None else dict(joins)
         self.first_id = self._next_id = first_id
-        self._may_merge = may_merge
+        self._may_merge, self._is_free = may_merge, is_free
         self._min_count = max(1, min_count)
         self._num_training = num_streams if num_training is None else num_training
         self._events: list[_Event] = []
@@ -151,8 +153,10 @@ class ContinuedBpe:
                 continue
             count = self._recount(left, right, stream)
             if count == -bound:
-                return count
-            if count >= self._min_count:
+                if self._is_free(left, right, piece):
+                    return count
+                heapq.heappop(heap)
+            elif count >= self._min_count:
                 heapq.heapreplace(heap, (-count, key, event))
             else:
                 heapq.heappop(heap)

@@ -1,8 +1,8 @@
 """The text of a run, read once and kept as counts: training, protected, parallel and measured, by language.
 
 Beside the counts a sample of each text (a quarter of a megabyte, evenly spaced) stays, for the checks that need running
-text. Counts can be written and read (`--shard`, `--counts`): one JSONL record a word, which add up to those of the whole
-text, since record number r belongs to shard r mod N.
+text; of text to be measured it is 16 MB. Counts can be written and read (`--shard`, `--counts`): one JSONL record a
+word, which add up to those of the whole text, since record number r belongs to shard r mod N.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from seatools.vocab_extend.word_counts import MAX_WORDS, Law, Splitter, WordCoun
 Role = Literal["train", "protect", "parallel", "measure"]
 ROLES: tuple[Role, ...] = ("train", "protect", "parallel", "measure")
 SAMPLE_BYTES = 1 << 18
+MEASURED_BYTES = 1 << 24  # of text that was given to be measured: two encodes at 1 to 3 MB/s a core
 _HEADER = "word-counts"
 
 
@@ -111,7 +112,7 @@ class Corpus:
         if self.splitter is None or role == "train":
             # Asked for every training text: its letters decide whether the fast way to cut is exact.
             self.splitter = base.splitter([text[:2000] for text in first])
-        sample = Sample()
+        sample = Sample(MEASURED_BYTES if role == "measure" else SAMPLE_BYTES)
         counted = count_words(
             sample.watch(chain(first, texts)),
             self.splitter,
@@ -150,7 +151,7 @@ class Corpus:
                 yield dump(row) + b"\n"
 
     def add_records(self, records: Iterable[Record], digest: str) -> None:
-        """Add counts that `records` wrote; SeaError with file:line for another tokenizer's or a repeated shard."""
+        """Add counts that `records` wrote; SeaError for another tokenizer's, and for repeated or missing shards."""
         part: WordCounts | None = None
         key: tuple[Role, str] | None = None
         seen: set[tuple[Any, ...]] = set()
@@ -172,6 +173,7 @@ class Corpus:
             if "doc" in value:
                 part.only[word] = value["doc"]
         self._finish(key, part)
+        _check_shards(seen)
 
     def _finish(self, key: tuple[Role, str] | None, part: WordCounts | None) -> None:
         if key is not None and part is not None:
@@ -184,6 +186,8 @@ def check_counts(value: dict[str, Any]) -> None:
     if value.get("sea") == _HEADER:
         names = {"role": str, "lang": str, "tokenizer": str, "shard": str, "docs": int, "bytes": int, "dropped": int}
         if any(type(value.get(name)) is not kind for name, kind in names.items()) or value["role"] not in ROLES:
+            raise BadRecord("counts", "a header of word counts is malformed", fix="write the counts again with --shard")
+        if not re.fullmatch(r"\d+/[1-9]\d*", value["shard"]):
             raise BadRecord("counts", "a header of word counts is malformed", fix="write the counts again with --shard")
     elif type(value.get("word")) is not str or type(value.get("count")) is not int or value["count"] < 1:
         raise BadRecord("counts", 'a line has no "word" and "count"', fix="these files come from --shard")
@@ -201,6 +205,22 @@ def _header(record: Record, digest: str, seen: set[tuple[Any, ...]]) -> tuple[Ro
     seen.add(name)
     role: Role = value["role"]
     return role, value["lang"]
+
+
+def _check_shards(seen: set[tuple[Any, ...]]) -> None:
+    """SeaError unless the shards of each text are all of them: without one of them everything would look right."""
+    for role, lang in sorted({name[:2] for name in seen}):
+        shards = {name[2] for name in seen if name[:2] == (role, lang)}
+        totals = {shard.partition("/")[2] for shard in shards}
+        if len(totals) > 1:
+            raise SeaError(
+                f"the {role} text of {lang} is in shards of {' and of '.join(sorted(totals))}",
+                fix="count all of it with the same N of --shard I/N",
+            )
+        total = totals.pop()
+        missing = [f"{index}/{total}" for index in range(int(total)) if f"{index}/{total}" not in shards]
+        if missing:
+            raise SeaError(f"shard {missing[0]} of {lang} is missing", fix="give --counts the files of all shards")
 
 
 def char_counts(words: Words, base: Base) -> Counter[str]:

@@ -38,6 +38,8 @@ class Merged:
     """Every piece that was made, on the way to longer ones too -> how often. The new pieces are its keys."""
     parents: dict[str, tuple[str, str]]
     """Every made piece -> the two that it joins, each a base token of the text or made itself."""
+    refused: dict[tuple[str, str], int]
+    """Pairs that the donor would join and `allowed` forbids -> how often they came up."""
 
 
 def donor_pieces(donor: Tokenizer, spelling: Callable[[bytes], str | None]) -> set[str]:
@@ -83,6 +85,7 @@ def exhaustive_merge(
     made: dict[str, int] = defaultdict(int)
     num_documents: dict[str, int] = defaultdict(int)
     parents: dict[str, tuple[str, str]] = {}
+    refused: dict[tuple[str, str], int] = defaultdict(int)
     for word, count in words.items():
         done: list[str] = []  # no two neighbours in it join
         for piece in word:
@@ -92,6 +95,7 @@ def exhaustive_merge(
                 if verdict is None:
                     verdict = verdicts[pair] = allowed(*pair, joined)
                 if not verdict:
+                    refused[pair] += count
                     break
                 done.pop()
                 if joined not in parents:
@@ -105,7 +109,7 @@ def exhaustive_merge(
             weight = documents[word]
             for piece in set(done):
                 num_documents[piece] += weight
-    return Merged(dict(counts), dict(num_documents), dict(made), parents)
+    return Merged(dict(counts), dict(num_documents), dict(made), parents, dict(refused))
 
 
 def tf_idf(target: Mapping[str, int], others: Sequence[Mapping[str, int]]) -> dict[str, float]:

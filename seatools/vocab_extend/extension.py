@@ -96,14 +96,18 @@ class ExtendOptions:
             raise UsageError(f"--max-drift is {self.max_drift}", fix="give a share between 0 and 1")
         if any(not 0 <= weight < float("inf") for weight in self.weights.values()):
             raise UsageError("a weight is negative or no number", fix="--weights th=2,lo=1")
-        needs_reference = self.balance == "parity" or any(target.metric == "parity" for target in self.until)
-        if needs_reference and self.reference is None:
+        if self.needs_parity and self.reference is None:
             raise UsageError(
                 "parity needs parallel text and its reference language",
                 fix="--parallel th=FILE --parallel en=FILE --reference en",
             )
         if self.balance == "text" and (self.weights or self.until):
             raise UsageError("--balance text looks at no language", fix="leave out --weights and --until, or --balance")
+
+    @property
+    def needs_parity(self) -> bool:
+        """Whether tokens are shared or stopped by parity."""
+        return self.balance == "parity" or any(target.metric == "parity" for target in self.until)
 
 
 @dataclass
@@ -277,6 +281,24 @@ def extend(
     return Extension(before, extended, tokens, learned, proof, dropped, guard.refused, size, padded)
 
 
+def check_parallel(corpus: Corpus, options: ExtendOptions) -> None:
+    """UsageError or SeaError unless the parallel text can say what the parities are."""
+    if options.reference is None:
+        return
+    num_docs = {lang: corpus.words["parallel", lang].num_docs for lang in corpus.langs("parallel")}
+    for lang in (options.reference, *(corpus.langs("train") if options.needs_parity else ())):
+        if lang not in num_docs:
+            raise UsageError(
+                f"--reference {options.reference}: no --parallel text of {lang}", fix=f"--parallel {lang}=FILE"
+            )
+    for lang, num in num_docs.items():
+        if num != num_docs[options.reference]:
+            raise SeaError(
+                f"{lang} has {num:,} parallel records and {options.reference} has {num_docs[options.reference]:,}",
+                fix="parity compares the same sentences: give files with the same records in the same order",
+            )
+
+
 def working_copy(base: Base) -> Base:
     """A base that learning may add its tokens to; the engines are shared."""
     other = copy.copy(base)
@@ -290,6 +312,7 @@ def learn(
 ) -> tuple[dict[str, Words], dict[str, Words], Learned, Guard]:
     """The new tokens, with the words that they were learned from and the protected ones."""
     messages = messages or Messages(quiet=True)
+    check_parallel(corpus, options)
     base = working_copy(base)
     words = {key: corpus.encoded(*key, base, workers) for key in corpus.words if key[0] != "measure"}
     training = {lang: words["train", lang] for lang in corpus.langs("train")}

@@ -53,16 +53,30 @@ class Guard:
     """What the kind of base asks for, of the two parts and the piece."""
     refused: list[tuple[int, int]] = field(default_factory=list)
     """Protected pairs that would have been merged."""
+    waiting: list[tuple[int, int, tuple[int, int]]] = field(default_factory=list)
+    """(stream, occurrences, protected pair) for pairs that a method leaves out before the learner could ask."""
 
     def __call__(self, left: int, right: int, piece: str) -> bool:
         """Whether `left` + `right` -> `piece` may be a merge."""
+        return self.is_wanted(left, right, piece) and self.is_free(left, right, piece)
+
+    def is_wanted(self, left: int, right: int, piece: str) -> bool:
+        """The same, protected text apart."""
         if self.only is not None and piece not in self.only:
             return False
-        if not self.allows(self.pieces[left], self.pieces[right], piece):
-            return False
+        return self.allows(self.pieces[left], self.pieces[right], piece)
+
+    def is_free(self, left: int, right: int, piece: str) -> bool:
+        """Whether protected text leaves room for it; if not, that is remembered: ask only for what would be next."""
         protected = self.protected_pairs(left, right, piece)
         self.refused += protected
         return not protected
+
+    def settle(self, least: Mapping[int, int], min_count: int) -> None:
+        """Count those that are waiting as refused, if they occur as often as what was made. `least`: stream -> count of
+        its last merge; `min_count`: for the other streams."""
+        self.refused += [pair for stream, count, pair in self.waiting if count >= least.get(stream, min_count)]
+        self.waiting.clear()
 
     def allows(self, left: str, right: str, piece: str) -> bool:
         """Whether the piece may be a token, protected text apart."""

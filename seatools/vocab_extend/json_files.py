@@ -92,7 +92,8 @@ def plain_config(tokenizer: JsonTokenizer) -> dict[str, bytes]:
     """
     path = next((file for file in tokenizer.files if file.name == "tokenizer_config.json"), None)
     values: dict[str, Any] = read_json(path) if path else {}
-    family = str(values.get("tokenizer_class") or ("GPT2" if tokenizer.kind == "vocab-merges" else ""))
+    # Without a class transformers goes by the model's type: GPT-2's own folder names neither class nor roles.
+    family = str(values.get("tokenizer_class") or "GPT2")
     known = dict.fromkeys(class_roles(family), END) if END in tokenizer.special_ids else {}
     values = {**known, **values, "tokenizer_class": "PreTrainedTokenizerFast"}
     values["auto_map"] = {"AutoTokenizer": [f"{AS_SAVED.removesuffix('.py')}.TokenizerAsSaved"] * 2}

@@ -9,10 +9,11 @@ from typing import Protocol
 
 import numpy as np
 
+from seatools.streams.errors import UsageError
 from seatools.streams.progress import Progress
 from seatools.vocab_extend.budget import Allotment, Balance, Target
 from seatools.vocab_extend.character_seed import SeedMerges, wanted_characters
-from seatools.vocab_extend.continued_bpe import ContinuedBpe, Merge, count_tokens
+from seatools.vocab_extend.continued_bpe import MAX_STREAMS, ContinuedBpe, Merge, count_tokens
 from seatools.vocab_extend.corpus import Base, Words, char_counts
 from seatools.vocab_extend.guard import Guard, ProtectedPairs
 from seatools.vocab_extend.new_token import NewToken, Origin, joined_base_ids
@@ -85,12 +86,21 @@ def learn_tokens(
         owners, num_streams, num_training = np.where(owners < len(langs), 0, 1), 2, 1
     else:
         num_streams, num_training = len(every), len(langs)
+    if num_streams > MAX_STREAMS:
+        raise UsageError(
+            f"{num_streams} languages and parallel texts: at most {MAX_STREAMS} can be told apart",
+            fix="--balance text counts all as one, or give fewer labels",
+        )
 
     per_lang = [char_counts(words, base) for words in training.values()]
     total = sum(per_lang, Counter[str]())
     # Of other scripts too, they would change text that nobody named: two quoted Tamil words in the Vietnamese Wikipedia
     # gave two tokens, which changed 99.8 % of the Tamil lines of FLORES on Qwen2.
-    chars = [char for char in wanted_characters(total, wish.min_count) if guard.text_allowed(char.encode())]
+    chars = [
+        char
+        for char in wanted_characters(total, wish.min_count)
+        if guard.text_allowed(data := char.encode()) and len(data) <= guard.max_bytes
+    ]
     if pool is not None and pool.chars is not None:
         chars = [char for char in chars if char in pool.chars]
     tokens: list[NewToken] = []
@@ -106,7 +116,8 @@ def learn_tokens(
             base.pieces,
             base.taken | {base.pieces[token.id] for token in tokens},
             first_id=base.first_id + len(tokens),
-            may_merge=guard,
+            may_merge=guard.is_wanted,
+            is_free=guard.is_free,
             min_count=wish.min_count,
             joins=None if base.joins is None else base.joins | {base.pieces[t.id]: t.id for t in tokens},
             streams=owners,
@@ -131,25 +142,28 @@ def learn_tokens(
         allotment.charge([merge.stream for merge in made])
     elif wish.balance != "text":
         allotment.charge([max(range(len(langs)), key=lambda n: (per_lang[n][char], -n)) for char in chars])
-    with Progress("merges", total=max(0, wish.add - len(tokens)), unit="tokens", quiet=quiet) as progress:
-        while len(tokens) < wish.add:
-            if pool is not None:
-                words, sizes_of, streams = learner.words()
-                guard.only = pool.wanted(words, sizes_of, streams, base.pieces, wish.add - len(tokens))
-                totals, learner = learner.num_tokens, new_learner(words, sizes_of, streams)
-                learner.num_tokens = totals
-                allotment.exhausted.clear()
-            made_before = len(tokens)
+    last: dict[int, int] = {}
+    while len(tokens) < wish.add:
+        if pool is not None:
+            words, sizes_of, streams = learner.words()
+            guard.only = pool.wanted(words, sizes_of, streams, base.pieces, wish.add - len(tokens))
+            totals, learner = learner.num_tokens, new_learner(words, sizes_of, streams)
+            learner.num_tokens = totals
+            allotment.exhausted.clear()
+        made_before = len(tokens)
+        with Progress("merges", total=wish.add - len(tokens), unit="tokens", quiet=quiet) as progress:
             while len(tokens) < wish.add and (number := allotment.next(learner.num_tokens)) is not None:
                 merge = learner.step(number)
                 if merge is None:
                     allotment.exhausted.add(number)
                     continue
                 tokens += _tokens_of(base, [merge], tokens, "merge" if pool is None else pool.origin(merge.piece))
+                last[number] = merge.count
                 allotment.charge([number])
                 progress.advance()
-            if pool is None or len(tokens) == made_before:
-                break
+        if pool is None or len(tokens) == made_before:
+            break
+    guard.settle({number: count for number, count in last.items() if number not in allotment.exhausted}, wish.min_count)
     now = learner.num_tokens
     named = langs if wish.balance != "text" else []
     return Learned(

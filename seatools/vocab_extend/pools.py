@@ -44,9 +44,11 @@ class DonorPool:
     ) -> AbstractSet[str]:
         """The pieces that may be made, with all their steps."""
         donor, known = set(self.donor), set(pieces.values())
-        allowed = _by_piece(self.guard, pieces, notes=True)
+        allowed = _by_piece(self.guard, pieces)
         own = [as_pieces(words, counts, pieces, streams == number) for number in range(self.num_streams)]
         found = [exhaustive_merge(part, donor, known, allowed) for part in own]
+        for number, merged in enumerate(found):
+            _note_refused(self.guard, merged.refused, number, pieces)
         elsewhere = [exhaustive_merge(part, donor, known, allowed).counts for part in self.others]
         pool: set[str] = set()
         for number, merged in enumerate(found):
@@ -87,7 +89,7 @@ class TrainedPool:
     ) -> AbstractSet[str]:
         """The pieces that may be made: all of the trained ones, and the helpers that pay."""
         known = set(pieces.values())
-        allowed = _by_piece(self.guard, pieces, notes=False)
+        allowed = _by_piece(self.guard, pieces)
         own = [as_pieces(words, counts, pieces, streams == number) for number in range(self.num_streams)]
         if not self.trained:
             self.trained = [
@@ -138,18 +140,22 @@ def as_pieces(words: Segments, counts: np.ndarray, pieces: Mapping[int, str], ch
     return found
 
 
-def _by_piece(guard: Guard, pieces: Mapping[int, str], *, notes: bool) -> Callable[[str, str, str], bool]:
-    """The guard asked with pieces; those that are not made yet have no id and cannot be protected.
-
-    `notes`: remember the protected pairs, as the guard does when the learner asks (it will not see these merges).
-    """
+def _by_piece(guard: Guard, pieces: Mapping[int, str]) -> Callable[[str, str, str], bool]:
+    """The guard asked with pieces; those that are not made yet have no id and cannot be protected."""
     ids = {piece: id for id, piece in pieces.items()}
 
     def allowed(left: str, right: str, piece: str) -> bool:
         if not guard.allows(left, right, piece):
             return False
-        protected = guard.protected_pairs(ids.get(left, -1), ids.get(right, -1), piece)
-        guard.refused += protected if notes else []
-        return not protected
+        return not guard.protected_pairs(ids.get(left, -1), ids.get(right, -1), piece)
 
     return allowed
+
+
+def _note_refused(guard: Guard, refused: Mapping[tuple[str, str], int], stream: int, pieces: Mapping[int, str]) -> None:
+    """Leave word of the protected pairs that the learner will not see, as the pool has no piece of them."""
+    ids = {piece: id for id, piece in pieces.items()}
+    for (left, right), count in refused.items():
+        if guard.allows(left, right, left + right):
+            protected = guard.protected_pairs(ids.get(left, -1), ids.get(right, -1), left + right)
+            guard.waiting += [(stream, count, pair) for pair in protected]

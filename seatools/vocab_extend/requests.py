@@ -24,6 +24,7 @@ from seatools.streams.quarantine import rejects_policy
 from seatools.streams.records import RecordReader, Rejects, check_text, dump
 from seatools.streams.sizes import parse_count
 from seatools.streams.spool import spooled
+from seatools.text.scripts import known_scripts
 from seatools.text.text_warnings import TextChecks, normaliser
 from seatools.text.tokenizer import Tokenizer, load_tokenizer
 from seatools.vocab_extend.budget import Target
@@ -97,21 +98,29 @@ class Request:
         strange = sorted(weights.keys() - langs) if langs else []
         if strange:
             raise UsageError(
-                f"--weights names {strange[0]}, for which there is no text", fix=f"one of {', '.join(langs)}"
+                f"--weights names {strange[0]}, for which there is no text", fix=f"one of {', '.join(sorted(langs))}"
             )
-        scripts: tuple[str, ...] | None = ()
-        if self.scripts != "auto":
-            scripts = (
-                None if self.scripts == "any" else tuple(name.strip().capitalize() for name in self.scripts.split(","))
-            )
+        if langs and not any(weights.get(lang, 1.0) for lang in langs):
+            raise UsageError("--weights leaves no language a token", fix="give one of them more than 0")
         return ExtendOptions(
             add=NO_LIMIT if self.add is None else parse_count(self.add),
             until=tuple(map(Target.parse, self.until)),
             weights=weights,
-            scripts=scripts,
+            scripts=_scripts(self.scripts),
             trained_size=parse_count(self.trained_size),
             **self.more,
         )
+
+
+def _scripts(text: str) -> tuple[str, ...] | None:
+    if text in ("auto", "any"):
+        return () if text == "auto" else None
+    names = tuple(name.strip().capitalize() for name in text.split(","))
+    known = known_scripts()
+    for name in names:
+        if name not in known:
+            raise UsageError(f'--scripts: no writing system "{name}"', fix="auto, any, or names as Thai,Lao,Latin")
+    return names
 
 
 def _weights(text: str | None) -> dict[str, float]:

@@ -64,6 +64,18 @@ class Segments:
         lengths = self.lengths
         return Segments(self.ids[np.repeat(chosen, lengths)], np.concatenate([[0], np.cumsum(lengths[chosen])]))
 
+    def with_single(self, symbols: Mapping[int, int]) -> Segments:
+        """The same with one symbol in place of those that some words have. `symbols`: number of the word -> symbol."""
+        lengths = self.lengths
+        numbers = np.array([number for number in symbols if lengths[number]], np.int64)
+        chosen = np.zeros(len(self), bool)
+        chosen[numbers] = True
+        kept = ~np.repeat(chosen, lengths)
+        kept[self.offsets[numbers]] = True
+        ids = self.ids.copy()
+        ids[self.offsets[numbers]] = [symbols[number] for number in numbers.tolist()]
+        return Segments(ids[kept], np.concatenate([[0], np.cumsum(np.where(chosen, 1, lengths))]))
+
     @property
     def lengths(self) -> np.ndarray:
         """[words] symbols in each, breaks included."""

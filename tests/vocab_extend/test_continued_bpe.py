@@ -231,3 +231,16 @@ def test_too_many_symbols_are_refused_before_an_index_wraps(monkeypatch):
     with pytest.raises(OverflowError):
         learner_of = ContinuedBpe.__new__(ContinuedBpe)
         learner_of._link(Huge(np.zeros(1, np.int32), np.array([0, 1])), np.ones(1, np.int64), None)
+
+
+def test_is_free_is_asked_only_for_what_would_be_the_next_merge():
+    asked = []
+
+    def is_free(left, right, piece):
+        asked.append(piece)
+        return piece != "cd"
+
+    # b c stands ten times at first and never after a b was joined; c d is refused and the rest goes on.
+    merges = found({(1, 2, 3): 10, (1, 2): 5, (3, 4): 8, (4, 4): 3}, is_free=is_free)
+    assert [piece for _, _, piece, _ in merges] == ["ab", "abc", "dd"]
+    assert asked == ["ab", "abc", "cd", "dd"]

@@ -49,3 +49,10 @@ def test_where_concatenation_decides_every_way_to_spell_the_piece_is_looked_at()
     asked = Guard(str.encode, pieces, ProtectedPairs(Segments.of([(1, 5)])), joins)
     assert not asked(4, 3, "abc")  # "a" + "bc" stands in protected text and would join too
     assert asked.refused == [(1, 5)]
+
+
+def test_what_a_method_left_out_counts_as_refused_if_it_was_frequent_enough():
+    asked = guard()
+    asked.waiting += [(0, 9, (1, 2)), (0, 4, (2, 1)), (1, 2, (3, 4)), (1, 1, (4, 3))]
+    asked.settle({0: 5}, 2)  # stream 0 ended with a merge of five occurrences, stream 1 for want of pairs
+    assert asked.refused == [(1, 2), (3, 4)] and not asked.waiting

@@ -210,3 +210,17 @@ def test_sentencepiece_ids_cannot_be_used_again(sentencepiece_model: Make, tmp_p
         write_extended(base, [NewToken(5, "ab", b"ab", "merge", None, ())], tmp_path)
     with pytest.raises(UsageError, match="cannot hold a changed pre-tokenizer"):
         write_extended(base, [], tmp_path, pre_tokenizer={"type": "ByteLevel"})
+
+
+def test_roles_that_only_the_class_knows_survive_another_pre_tokenizer(byte_level_json: Make, tmp_path: Path) -> None:
+    """GPT-2's own folder names neither its class nor its roles: transformers knows them by the model's type."""
+    from transformers import AutoTokenizer
+
+    folder = byte_level_json(tmp_path / "base", [(b"a", b"b")], ["<|endoftext|>"])
+    (tmp_path / "out").mkdir()
+    base = opened(folder)
+    write_extended(base, [], tmp_path / "out", pre_tokenizer=pre_tokenizer_with_marks(base))
+    for place in (folder, tmp_path / "out"):
+        (place / "config.json").write_text('{"model_type": "gpt2"}')
+    before, after = (AutoTokenizer.from_pretrained(place) for place in (folder, tmp_path / "out"))
+    assert before.special_tokens_map == after.special_tokens_map != {}

@@ -117,3 +117,14 @@ def test_the_model_and_the_json_beside_it_say_the_same(shared: Path, tmp_path: P
         assert scores[piece] == score
     for text in ("ສະບາຍດີລາວ", "ab ລາວ cd", "ទឹក"):
         assert new.encode(text) == new.beside.encode(text)
+
+
+def test_characters_that_a_tokenizer_json_has_as_unk_get_tokens(sea, tmp_path: Path) -> None:
+    folder = unigram_json(tmp_path / "base")
+    (tmp_path / "th.txt").write_text("กากา กา ขา ขา\n" * 3, encoding="utf-8")
+    flags = ["--add", "9", "--unigram", "-o", tmp_path / "out"]
+    assert sea("vocab-extend", folder, f"th={tmp_path / 'th.txt'}", *flags).code == 0
+    rows = [json.loads(line) for line in (tmp_path / "out" / "new_tokens.jsonl").read_bytes().splitlines()]
+    assert {row["token"] for row in rows if row["origin"] == "char"} == {"ก", "า", "ข"}
+    new = load_tokenizer(tmp_path / "out")
+    assert new.unk_id not in new.encode("กาขา")

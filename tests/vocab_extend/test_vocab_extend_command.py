@@ -225,6 +225,85 @@ def test_shards_add_up_to_the_whole(sea, base, thai, tmp_path):
     twice = [tmp_path / "counts-0.jsonl.zst", "--counts", tmp_path / "counts-[01].jsonl.zst"]
     result = sea("vocab-extend", base, "--counts", *twice, "--add", "9", "-o", tmp_path / "twice")
     assert result.code == 2 and "named twice" in result.stderr
+    result = sea(
+        "vocab-extend", base, "--counts", tmp_path / "counts-[02].jsonl.zst", "--add", "9", "-o", tmp_path / "x"
+    )
+    assert result.code == 1 and "shard 1/3 of en is missing" in result.stderr and not (tmp_path / "x").exists()
+
+
+def test_shards_of_two_ways_to_divide_are_refused(sea, base, thai, tmp_path):
+    for shard in ("0/2", "1/3"):
+        name = tmp_path / f"{shard[0]}.jsonl"
+        assert sea("vocab-extend", base, f"th={thai}", "--shard", shard, "-o", name).code == 0
+    result = sea("vocab-extend", base, "--counts", tmp_path / "[01].jsonl", "--add", "9", "-o", tmp_path / "out")
+    assert result.code == 1 and "shards of 2 and of 3" in result.stderr
+
+
+def test_protected_text_beside_added_tokens_keeps_its_encoding(sea, byte_level_json, tmp_path):
+    """GPT-NeoX has runs of spaces as added tokens: after one a word stands without its space."""
+    base = byte_level_json(tmp_path / "base", [(b" ", b"k")])
+    path = base / "tokenizer.json"
+    parsed = json.loads(path.read_text(encoding="utf-8"))
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": True, "special": False}
+    parsed["added_tokens"] = [{"id": 300, "content": "  "} | flags]
+    parsed["model"]["vocab"]["ĠĠ"] = 300
+    path.write_text(json.dumps(parsed), encoding="utf-8")
+    (tmp_path / "code.txt").write_text("if  kof\n", encoding="utf-8")
+    (tmp_path / "id.txt").write_text("kof akofa\nkof akofa\n", encoding="utf-8")
+    flags = ["--add", "20", "--protect", f"code={tmp_path / 'code.txt'}"]
+    result = sea("vocab-extend", base, tmp_path / "id.txt", *flags, "-o", tmp_path / "out")
+    assert result.code == 0, result.stderr
+    old, new = load_tokenizer(base), load_tokenizer(tmp_path / "out")
+    assert new.encode("if  kof") == old.encode("if  kof")
+    assert new.encode("akofa") != old.encode("akofa")
+
+
+def test_parity_without_the_text_for_it_is_refused(sea, base, thai, tmp_path):
+    english = tmp_path / "en.txt"
+    english.write_text("the\nthen\nthe\n")
+    runs = [
+        (["--reference", "en"], 2, "no --parallel text of en"),
+        (["--reference", "en", "--parallel", f"th={thai}"], 2, "no --parallel text of en"),
+        (["--reference", "en", "--parallel", f"en={english}", "--until", "parity=2"], 2, "no --parallel text of th"),
+        (["--reference", "en", "--parallel", f"en={english},th={thai}"], 1, "2 parallel records and en has 3"),
+    ]
+    for flags, code, message in runs:
+        result = sea("vocab-extend", base, f"th={thai}", "--add", "5", *flags, "-o", tmp_path / "out")
+        assert result.code == code and message in result.stderr, result.stderr
+        assert not (tmp_path / "out").exists()
+
+
+def test_flags_that_mean_nothing_are_refused(sea, base, thai, tmp_path):
+    for flags, message in [(["--scripts", "Thia"], '"Thia"'), (["--weights", "th=0"], "no language a token")]:
+        result = sea("vocab-extend", base, f"th={thai}", "--add", "5", *flags, "-o", tmp_path / "out")
+        assert result.code == 2 and message in result.stderr
+
+
+def test_more_languages_than_can_be_told_apart_are_refused(sea, base, tmp_path):
+    """Their numbers would wrap round, and the last ones silently get nothing."""
+    texts = []
+    for number in range(257):
+        path = tmp_path / f"{number}.txt"
+        path.write_text("abab abab\n")
+        texts.append(f"l{number}={path}")
+    result = sea("vocab-extend", base, *texts, "--add", "5", "-o", tmp_path / "out")
+    assert result.code == 2 and "at most 256" in result.stderr
+    assert sea("vocab-extend", base, *texts, "--add", "2", "--balance", "text", "-o", tmp_path / "out").code == 0
+    assert sea("vocab-extend", base, *texts[1:], "--add", "2", "-o", tmp_path / "most").code == 0
+
+
+def test_no_token_is_longer_than_asked_characters_neither(sea, base, thai, tmp_path):
+    thai.write_text("กากา abab abab", encoding="utf-8")
+    assert sea("vocab-extend", base, thai, "--add", "9", "--max-bytes", "2", "-o", tmp_path / "out").code == 0
+    assert {len(row["bytes"]) for row in rows(tmp_path / "out")} == {4}
+
+
+def test_all_the_text_to_measure_is_measured(sea, base, thai, tmp_path):
+    many = tmp_path / "en.txt"
+    many.write_text("".join(f"{number} some words of english text\n" for number in range(10_000)))
+    flags = ["--add", "5", "--measure", f"en={many}", "--report", "-"]
+    result = sea("vocab-extend", base, thai, *flags, "-o", tmp_path / "out")
+    assert json.loads(result.stdout)["measured"]["en"]["num_docs"] == 10_000
 
 
 def test_counts_of_another_tokenizer_are_refused(sea, base, byte_level, thai, tmp_path):

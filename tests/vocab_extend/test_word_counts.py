@@ -6,11 +6,13 @@ import random
 from collections import Counter
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seatools.text.agreement import PROBES
 from seatools.text.byte_alphabet import unspell
+from seatools.text.pretokenizer_presets import PRESETS, QWEN2_PATTERN
+from seatools.text.special_tokens import AddedToken
 from seatools.text.tokenizer import load_tokenizer
 from seatools.vocab_extend import word_counts
 from seatools.vocab_extend.extension import open_base
@@ -57,6 +59,24 @@ def test_beyond_max_words_the_rarest_go_and_are_told():
     assert found.dropped + found.counts.total() == count_words(texts, SPACES).counts.total()
 
 
+@settings(max_examples=300)
+@given(
+    st.sampled_from([QWEN2_PATTERN, *(preset.pattern for preset in PRESETS.values())]),
+    st.text("aกิ1.'s \t\n\r\u3000\xa0", max_size=12),
+)
+def test_cutting_before_spaces_first_changes_no_word(pattern, text):
+    whole, first = (Splitter(pattern=pattern, by_spaces=by_spaces) for by_spaces in (False, True))
+    assert first.compile()(text) == whole.compile()(text)
+    assert count_words([text, text], first) == count_words([text, text], whole)
+
+
+def test_no_word_crosses_an_added_token():
+    added = (AddedToken(content="<a>", id=7, normalized=False), AddedToken(content="  ", id=8, normalized=True))
+    splitter = Splitter(pattern=r" ?\S+|\s+", spells=True, added=added)
+    assert splitter.compile()("x<a> y  zz <a>") == ["x", "<a>", " y", "  ", "zz", " ", "<a>"]
+    assert count_words(["a  a a"], splitter).counts == {"a": 2, "ĠĠ": 1, "Ġa": 1}
+
+
 def test_protected_words_are_never_dropped():
     found = count_words([f"word{number}" for number in range(200)], SPACES, by_document=True, max_words=10)
     assert len(found.counts) == 200
@@ -69,6 +89,8 @@ def test_the_words_are_the_engines_pre_tokens(shared, name):
     assert splitter.pattern is not None  # the fast way
     tokenizer = base.tokenizer
     for text in PROBES:
+        if any(token.content in text for token in splitter.added):
+            continue  # pre_tokenize_str knows of none; test_the_words_encode_to_what_the_text_does
         words = count_words([text], splitter).counts
         if hasattr(tokenizer, "ranks"):
             import tiktoken  # its own pieces, by its own (private) splitter
@@ -81,7 +103,9 @@ def test_the_words_are_the_engines_pre_tokens(shared, name):
             assert words == Counter(piece for piece, _ in engine.pre_tokenizer.pre_tokenize_str(normal))
 
 
-@pytest.mark.parametrize("name", ["mistral-v1-spm", "openllama", "qwen2", "o200k-tiktoken", "gptj-base"])
+@pytest.mark.parametrize(
+    "name", ["mistral-v1-spm", "openllama", "qwen2", "o200k-tiktoken", "gptj-base", "gpt-neox-20b"]
+)
 def test_the_words_encode_to_what_the_text_does(shared, name):
     base = open_base(load_tokenizer(shared / "tokenizers" / name))
     lines = (shared / "data/flores200/dev/khm_Khmr.txt").read_text(encoding="utf-8").splitlines()[:40]
