@@ -71,7 +71,7 @@ def made_by_model(tokenizer: Tokenizer, ids: Sequence[int]) -> set[int]:
         return _made_by_ranks(tokenizer, ids)
     pieces = [tokenizer.piece(id) for id in ids]
     if isinstance(tokenizer, SentencePieceTokenizer):
-        return _given(_bare_sentencepiece(tokenizer).Encode(pieces, out_type=int))
+        return _given(tokenizer.bare_engine.Encode(pieces, out_type=int))
     assert isinstance(tokenizer, JsonTokenizer)
     spelled = "".join(pieces)
     apart = next(chr(code) for code in range(0xE000, 0xF900) if chr(code) not in spelled)
@@ -87,21 +87,6 @@ def _made_by_ranks(tokenizer: TiktokenTokenizer, ids: Iterable[int]) -> set[int]
     end = bytes([free])
     merge: Callable[[bytes], list[int]] = tokenizer.engine._core_bpe.encode_single_piece
     return _given(merge(tokenizer.piece_bytes(id) + end) for id in ids) | {tokenizer.ranks[end]}
-
-
-def _bare_sentencepiece(tokenizer: SentencePieceTokenizer) -> Any:
-    """The processor without normaliser and dummy prefix: it reads pieces as they are spelled."""
-    from sentencepiece import SentencePieceProcessor
-
-    proto = type(tokenizer.model_proto).FromString(tokenizer.model_proto.SerializeToString())
-    proto.normalizer_spec.Clear()
-    proto.normalizer_spec.name = "identity"
-    proto.normalizer_spec.add_dummy_prefix = False
-    proto.normalizer_spec.remove_extra_whitespaces = False
-    proto.normalizer_spec.escape_whitespaces = False
-    engine = SentencePieceProcessor()
-    engine.LoadFromSerializedProto(proto.SerializeToString())
-    return engine
 
 
 def _bare_json(tokenizer: JsonTokenizer, apart: str) -> tokenizers.Tokenizer:

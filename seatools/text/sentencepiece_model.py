@@ -169,6 +169,17 @@ class SentencePieceTokenizer(Tokenizer):
 
         return sentencepiece_model_pb2.ModelProto.FromString(self._serialized)  # type: ignore[attr-defined]
 
+    @cached_property
+    def bare_engine(self) -> SentencePieceProcessor:
+        """The model without normaliser and dummy prefix: it encodes pieces and words as they are spelled."""
+        proto = type(self.model_proto).FromString(self._serialized)
+        proto.normalizer_spec.Clear()
+        proto.normalizer_spec.name = "identity"
+        proto.normalizer_spec.add_dummy_prefix = False
+        proto.normalizer_spec.remove_extra_whitespaces = False
+        proto.normalizer_spec.escape_whitespaces = False
+        return _load_engine(proto.SerializeToString(), self.path)
+
     def _canonical(self) -> Iterable[bytes]:
         proto = self.model_proto
         yield repr([(piece.piece, piece.score, piece.type) for piece in proto.pieces]).encode()

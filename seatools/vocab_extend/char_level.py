@@ -101,16 +101,7 @@ class CharLevelBase:
             import tokenizers
 
             return tokenizers.Tokenizer(self.tokenizer.engine.model)
-        from sentencepiece import SentencePieceProcessor
-
-        proto = type(self.tokenizer.model_proto)()
-        proto.CopyFrom(self.tokenizer.model_proto)
-        spec = proto.normalizer_spec
-        spec.name, spec.precompiled_charsmap = "identity", b""
-        spec.add_dummy_prefix = spec.remove_extra_whitespaces = False
-        engine = SentencePieceProcessor()
-        engine.LoadFromSerializedProto(proto.SerializeToString())
-        return engine
+        return self.tokenizer.bare_engine
 
     def encode_words(self, words: Sequence[str], workers: int = 0) -> Segments:
         """The ids of each word, bytes and UNK as they are."""

@@ -122,6 +122,8 @@ class Extension:
     proof: Proof
     dropped: list[NewToken]
     """Tokens that could not be reached and were taken out (only where concatenation decides)."""
+    protected: dict[str, Words]
+    """The protected words."""
     refused: list[tuple[int, int]]
     """Protected pairs that would have been merged."""
     vocab_size: int
@@ -141,8 +143,15 @@ def open_base(tokenizer: Tokenizer, *, unigram: bool = False) -> Base:
                     fix="--unigram appends pieces and measures what changes (--max-drift)",
                 )
             return CharLevelBase(tokenizer)
+        if unigram:
+            raise UsageError(f"--unigram: {tokenizer.path} is a {tokenizer.kind} tokenizer", fix="leave --unigram out")
         if isinstance(tokenizer, SentencePieceTokenizer):
             return CharLevelBase(tokenizer)
+        if tokenizer.byte_level and tokenizer.engine.decoder is None:
+            raise SeaError(
+                f"{tokenizer.path} has no decoder, so nothing says how its tokens become text",
+                fix='put "decoder": {"type": "ByteLevel"} into tokenizer.json',
+            )
         if tokenizer.byte_level and tokenizer.engine.pre_tokenizer is not None:
             return ByteLevelBase(tokenizer)
         if tokenizer.byte_ids:
@@ -278,7 +287,7 @@ def extend(
     (folder / NEW_TOKENS).write_bytes(b"".join(rows))
     size = extended.vocab_size
     padded = -(-size // options.pad_to_multiple) * options.pad_to_multiple
-    return Extension(before, extended, tokens, learned, proof, dropped, guard.refused, size, padded)
+    return Extension(before, extended, tokens, learned, proof, dropped, protected, guard.refused, size, padded)
 
 
 def check_parallel(corpus: Corpus, options: ExtendOptions) -> None:

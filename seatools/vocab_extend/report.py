@@ -72,7 +72,10 @@ def report(
             for lang in corpus.langs("protect")
         },
         "refused_merges": len(set(extension.refused)),
-        "measured": {lang: asdict(drift) for lang, drift in measured.items()},
+        "measured": {
+            lang: asdict(drift) | {"given_docs": corpus.words["measure", lang].num_docs}
+            for lang, drift in measured.items()
+        },
         "pretokenizer_alone": {lang: asdict(drift) for lang, drift in cutting.items()},
         "existing_tokens": dict(existing),
     }

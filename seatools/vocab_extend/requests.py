@@ -322,10 +322,8 @@ def _measured(request: Request, run: Opened, extension: Extension, folder: Path)
     corpus, workers = run.corpus, request.workers
     before, extended = extension.before, extension.extended
     expected = {
-        lang: expected_drift(
-            corpus.encoded("protect", lang, run.base, workers), corpus.words["protect", lang], extension.refused
-        )
-        for lang in corpus.langs("protect")
+        lang: expected_drift(words, corpus.words["protect", lang], extension.refused)
+        for lang, words in extension.protected.items()
     }
     measured = {
         lang: measured_drift(before, extended, corpus.samples["measure", lang], workers)

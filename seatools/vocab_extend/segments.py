@@ -85,11 +85,6 @@ class Segments:
         """[symbols] int32: the number of the word that each belongs to."""
         return np.repeat(np.arange(len(self), dtype=np.int32), self.lengths)
 
-    def num_tokens(self) -> np.ndarray:
-        """[words] int64: symbols that are no breaks."""
-        kept = np.concatenate([[0], np.cumsum(self.ids != BREAK)])
-        return kept[self.offsets[1:]] - kept[self.offsets[:-1]]
-
 
 class Expansion:
     """New ids -> base ids, for flat arrays at once."""

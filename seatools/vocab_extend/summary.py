@@ -53,8 +53,9 @@ def say(body: dict[str, Any], options: ExtendOptions, messages: Messages) -> Non
             "documents like them will"
         )
     for lang, row in body["measured"].items():
+        sampled = f" (a sample of {row['given_docs']:,})" if row["given_docs"] > row["num_docs"] else ""
         messages.info(
-            f"{lang}: measured, {row['changed']:,} of {row['num_docs']:,} documents changed, "
+            f"{lang}: measured, {row['changed']:,} of {row['num_docs']:,} documents{sampled} changed, "
             f"{row['num_bytes'] / max(1, row['base_tokens']):.2f} -> "
             f"{row['num_bytes'] / max(1, row['new_tokens']):.2f} bytes per token"
         )

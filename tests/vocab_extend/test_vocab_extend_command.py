@@ -408,3 +408,30 @@ def test_scripts_keep_other_writing_out(sea, base, tmp_path):
     }
     assert "กา" in spelled["auto"] and "12" in spelled["auto"]
     assert not any("he" in text for text in spelled["auto"]) and any("he" in text for text in spelled["any"])
+
+
+def test_unigram_is_for_unigram_only(sea, base, thai, tmp_path):
+    result = sea("vocab-extend", base, thai, "--add", "5", "--unigram", "-o", tmp_path / "out")
+    assert result.code == 2 and "--unigram" in result.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_byte_level_base_without_a_decoder_is_refused(sea, byte_level_json, thai, tmp_path):
+    folder = byte_level_json(tmp_path / "base", [])
+    parsed = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps(parsed | {"decoder": None}))
+    result = sea("vocab-extend", folder, thai, "--add", "5", "-o", tmp_path / "out")
+    assert result.code == 1 and "has no decoder" in result.stderr and not (tmp_path / "out").exists()
+
+
+def test_a_language_of_no_weight_gets_no_characters_either(sea, base, thai, tmp_path):
+    lao = tmp_path / "lo.txt"
+    lao.write_text("ກາກາ ກາກາ\n", encoding="utf-8")
+    texts = [f"th={thai}", f"lo={lao}", "--weights", "lo=0"]
+    assert sea("vocab-extend", base, *texts, "--add", "9", "-o", tmp_path / "out").code == 0
+    assert not any("ກ" in bytes.fromhex(row["bytes"]).decode("utf-8", "replace") for row in rows(tmp_path / "out"))
+
+
+def test_measuring_a_sample_is_said(sea, base, thai, tmp_path, monkeypatch):
+    monkeypatch.setattr("seatools.vocab_extend.corpus.MEASURED_BYTES", 40)
+    result = sea("vocab-extend", base, thai, "--measure", f"en={thai}", "--add", "5", "-o", tmp_path / "out")
+    assert result.code == 0 and "of 1 documents (a sample of 2) changed" in result.stderr
