@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "audit": ("seatools.audit.command", "how well a tokenizer serves a language"),
     "vocab-extend": ("seatools.vocab_extend.command", "new tokens for an existing tokenizer"),
     "embed-init": ("seatools.embed_init.command", "rows for the new tokens in an existing checkpoint"),
+    "clean": ("seatools.clean.command", "repair, filter and deduplicate documents"),
     "mix": ("seatools.mix.command", "weighted, packed training data from many sources"),
     "train": ("seatools.train.command", "continued pretraining, hybrid, SFT, neuron-only training"),
     "lsn-detect": ("seatools.lsn_detect.command", "find language-specific neurons"),

@@ -16,7 +16,7 @@ BELOW = {"streams": set(), "text": {"streams"}, "engine": {"streams"}} | {
     name: {"streams", "text", "engine"} for name in COMMAND_FLOORS
 }
 # What may never be imported by a floor, at any depth of its own files.
-FORBIDDEN = {name: {"torch", "transformers"} for name in ("streams", "text", "audit", "vocab_extend", "mix")}
+FORBIDDEN = {name: {"torch", "transformers"} for name in ("streams", "text", "audit", "vocab_extend", "clean", "mix")}
 
 
 def imports(path: Path) -> list[tuple[int, str]]:

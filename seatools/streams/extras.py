@@ -8,7 +8,7 @@ from typing import Any
 from seatools.streams.errors import SeaError
 
 EXTRAS = {
-    "matplotlib": "plot", "vllm": "vllm", "kernels": "kernels", "pycld2": "lid", "gigatoken": "fast",
+    "matplotlib": "plot", "vllm": "vllm", "kernels": "kernels", "pycld2": "lid", "fasttext": "lid", "gigatoken": "fast",
     "gensim": "vectors", "pythainlp": "segment", "khmercut": "segment", "laonlp": "segment",
 }  # fmt: skip
 

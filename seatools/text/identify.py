@@ -1,7 +1,7 @@
-"""The language of a text by CLD2 (the `lid` extra): right for 0.73 to 1.00 of UDHR paragraphs in our languages.
+"""The language of a text by CLD2 (the `lid` extra), and which tags mean one language.
 
-Measured for research/mix-cli-style.md, section 4.6. No library separates Indonesian from Malay, so the two count as
-one. CLD2 refuses control characters: they are taken out first.
+Accuracy per language on UDHR and NTREX, beside the script alone and fastText: docs/language-id.md. No library
+separates Indonesian from Malay, so the two count as one. CLD2 refuses control characters: they are taken out first.
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ import re
 from seatools.streams.extras import require
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff]")
-_SAME = {"ms": "id", "msa": "id", "zsm": "id", "ind": "id", "jw": "jv", "fil": "tl", "tgl": "tl", "iw": "he"}
-_TWO_LETTERS = {
-    "tha": "th", "lao": "lo", "khm": "km", "mya": "my", "vie": "vi", "eng": "en", "zho": "zh", "jav": "jv",
-    "sun": "su", "tam": "ta", "jpn": "ja", "rus": "ru", "fra": "fr", "deu": "de", "hin": "hi", "arb": "ar", "ara": "ar",
-}  # fmt: skip
+_SAME = {"ms": "id", "jw": "jv", "fil": "tl", "iw": "he"}
+# Three letters, as data sets and GlotLID label, to the two that CLD2 and lid.176 use.
+_THREE_LETTERS = (
+    "th=tha lo=lao km=khm my=mya vi=vie en=eng zh=zho,cmn,yue jv=jav su=sun ta=tam ja=jpn ru=rus fr=fra de=deu hi=hin "
+    "ar=arb,ara id=ind ms=msa,zsm tl=tgl es=spa pt=por it=ita nl=nld tr=tur sw=swa,swh hu=hun sl=slv bn=ben te=tel "
+    "si=sin ur=urd fa=fas,pes he=heb bg=bul uk=ukr el=ell ko=kor ne=nep,npi mr=mar gu=guj kn=kan ml=mal pa=pan bo=bod "
+    "pl=pol cs=ces sk=slk ro=ron sv=swe da=dan fi=fin et=est,ekk lt=lit lv=lav,lvs ca=cat eu=eus gl=glg hy=hye ka=kat "
+    "sr=srp mk=mkd"
+)
+_TWO_LETTERS = {long: pair[:2] for pair in re.split(" ", _THREE_LETTERS) for long in pair[3:].split(",")}
 
 
 def identify(text: str) -> str | None:
@@ -26,7 +31,7 @@ def identify(text: str) -> str | None:
     except cld2.error:
         return None
     code = details[0][1]
-    return None if code == "un" else same_language(code)
+    return None if code == "un" or code.startswith("xx") else same_language(code)  # xx-Java: a script, no language
 
 
 def same_language(tag: str) -> str:

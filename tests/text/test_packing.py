@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seatools.streams.errors import SeaError, UsageError
-from seatools.text.packing import Segment, pack
+from seatools.text.packing import Segment, pack, pack_arrays
 
 documents = st.lists(st.integers(0, 70), max_size=60)
 row_lengths = st.integers(1, 32)
@@ -69,6 +69,39 @@ def test_the_order_of_the_rows_is_the_recorded_one():
     # Recorded once: a change here would change every packed file.
     assert [row[0].doc for row in pack([4] * 10, 4, seed=0)] == [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
     assert [row[0].doc for row in pack([4] * 10, 4, seed=1)] == [9, 2, 4, 7, 5, 0, 8, 6, 3, 1]
+
+
+@given(documents, row_lengths, windows, seeds, st.sampled_from(["split", "truncate", "drop"]))
+def test_the_arrays_are_the_same_rows(lengths, row_length, window, seed, overflow):
+    options = {"window": window, "seed": seed, "overflow": overflow}
+    rows = pack_arrays(lengths, row_length, **options)
+    segments = list(zip(rows.doc.tolist(), rows.start.tolist(), rows.length.tolist(), strict=True))
+    bounds = zip(rows.offsets[:-1].tolist(), rows.offsets[1:].tolist(), strict=True)
+    assert [segments[first:end] for first, end in bounds] == pack(lengths, row_length, **options)
+
+
+def sequential_best_fit_decreasing(lengths: list[int], row_length: int) -> list[list[int]]:
+    """Documents one by one; of rows with the same space the one that came to it last."""
+    rows: list[list[int]] = []
+    last_change: list[int] = []
+    for turn, doc in enumerate(sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i])):
+        spaces = [row_length - sum(lengths[i] for i in row) for row in rows]
+        fitting = [r for r, space in enumerate(spaces) if space >= lengths[doc]]
+        if fitting:
+            best = min(fitting, key=lambda r: (spaces[r], -last_change[r]))
+        else:
+            best = len(rows)
+            rows.append([])
+            last_change.append(0)
+        rows[best].append(doc)
+        last_change[best] = turn
+    return rows
+
+
+@given(st.lists(st.integers(0, 300) | st.sampled_from([20, 25, 50, 100]), max_size=60))
+def test_placing_equal_lengths_together_changes_nothing(lengths):
+    found = [[segment.doc for segment in row] for row in pack(lengths, 300)]
+    assert sorted(found) == sorted(sequential_best_fit_decreasing(lengths, 300))
 
 
 def test_windows_do_not_share_rows():

@@ -1,0 +1,156 @@
+"""One run of `sea clean`: the labelled inputs in turn, the kept records to the output, the others to `--rejects`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, cast
+
+import numpy as np
+
+from seatools.streams.errors import UsageError
+from seatools.streams.inputs import parse_labelled, refuse_repeats, same_file
+from seatools.streams.manifest import Manifest
+from seatools.streams.messages import Messages
+from seatools.streams.outputs import check_output, open_output
+from seatools.streams.progress import Progress
+from seatools.streams.quarantine import rejects_policy
+from seatools.streams.records import Record, RecordReader, Rejects, check_training
+from seatools.text.cleaning.cleaner import Cleaner, Score
+from seatools.text.cleaning.options import CleaningOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanRun:
+    """What the command line asks for."""
+
+    cleaning: CleaningOptions
+    texts: tuple[str, ...]
+    """Paths, globs, folders, `@list`, `-`, each with a language before it or not: `th=FILE`."""
+    output: str | None
+    rejects: str | None
+    limit: int | None
+    workers: int
+    on_error: str
+    quarantine: str | None
+    force: bool
+    dry_run: bool
+
+
+class _Source(RecordReader):
+    """The files of one argument; stdin is hashed on the way."""
+
+    def __init__(self, argument: str, rejects: Rejects, limit: int | None) -> None:
+        self.argument = argument
+        self.lang, spec = parse_labelled(argument)
+        super().__init__(spec, check=check_training, rejects=rejects, limit=limit)
+        self.sha256: str | None = None
+
+    def _file(self, stream: IO[bytes], path: str) -> Iterator[Record]:
+        if path != "-":
+            yield from super()._file(stream, path)
+            return
+        hashed = _Hashed(stream)
+        yield from super()._file(cast(IO[bytes], hashed), path)
+        self.sha256 = hashed.total.hexdigest()
+
+
+class _Hashed:
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream, self.total = stream, hashlib.sha256()
+
+    def readline(self, limit: int = -1) -> bytes:
+        line = self.stream.readline(limit)
+        self.total.update(line)
+        return line
+
+
+def run(options: CleanRun, messages: Messages) -> None:
+    """Clean. Errors: SeaError; nothing is written then."""
+    cleaning = options.cleaning
+    output = "/dev/null" if options.dry_run else options.output
+    rejects_path = None if options.dry_run else options.rejects
+    manifest = Manifest("clean", options)
+    with contextlib.ExitStack() as stack:
+        bad_lines = stack.enter_context(
+            rejects_policy(
+                options.on_error, options.quarantine, output, messages, force=options.force, dry_run=options.dry_run
+            )
+        )
+        sources = [_Source(argument, bad_lines, options.limit) for argument in options.texts]
+        inputs = [path for source in sources for path in source.paths]
+        refuse_repeats(inputs)
+        used = cleaning.files_used()
+        _refuse_shared_outputs(output, rejects_path, bad_lines.quarantine_path)
+        check_output(output, force=options.force, inputs=[*inputs, *used])
+        check_output(rejects_path, force=options.force, inputs=[*inputs, *used])
+        rejected: IO[bytes] | None = None
+        if rejects_path is not None:
+            rejected = stack.enter_context(open_output(rejects_path, force=options.force, inputs=inputs))
+        score = _score(cleaning, options.workers, messages)
+        cleaner = stack.enter_context(Cleaner(cleaning, rejects=rejected, workers=options.workers, score=score))
+        for warning in cleaner.warnings:
+            messages.warn(warning)
+        with (
+            open_output(output, force=options.force, inputs=inputs) as stream,
+            Progress("cleaning", quiet=messages.quiet) as progress,
+        ):
+            for record in _cleaned(cleaner, sources, progress):
+                stream.write(record.raw + b"\n")
+    manifest.rejects = bad_lines.counts + cleaner.rejected
+    manifest.counts = {name: counts.as_dict() for name, counts in cleaner.counts.items()}
+    messages.info(cleaner.summary() + ("; nothing is written" if options.dry_run else ""))
+    if not options.dry_run and output not in (None, "-"):
+        for source in sources:
+            manifest.add_inputs(source.paths, source.sha256)
+        manifest.add_inputs(used)
+        manifest.write(output, rejects_path)
+
+
+def _cleaned(cleaner: Cleaner, sources: list[_Source], progress: Progress) -> Iterator[Record]:
+    """The records that are kept, source by source."""
+    if not cleaner.options.two_passes:
+        for source in sources:
+            yield from cleaner.stream(_counted(source, progress), source.lang, source.argument)
+        return
+    for source in sources:
+        cleaner.read(source.argument, source.lang, _counted(source, progress))
+    cleaner.settle()
+    for source in sources:
+        yield from cleaner.survivors(source.argument)
+
+
+def _counted(records: Iterable[Record], progress: Progress) -> Iterator[Record]:
+    for record in records:
+        yield record
+        progress.advance()
+
+
+def _score(cleaning: CleaningOptions, workers: int, messages: Messages) -> Score | None:
+    if cleaning.score_with is None:
+        return None
+    from seatools.text.tokenizer import load_tokenizer
+
+    model = cleaning.score_with
+    tokenizer = load_tokenizer(model)  # now, so that a wrong path is no surprise after hours of reading
+
+    def score(texts: Iterable[str]) -> np.ndarray:
+        from seatools.engine.document_scores import score_documents
+
+        return score_documents(
+            model, texts, tokenizer=tokenizer, device=cleaning.device, workers=workers, quiet=messages.quiet
+        )
+
+    return score
+
+
+def _refuse_shared_outputs(output: str | None, rejects: str | None, quarantine: str | None) -> None:
+    """Two streams into one file would tear each other's lines."""
+    if rejects is None:
+        return
+    if rejects == "-" or (output not in (None, "-") and same_file(rejects, str(output))):
+        raise UsageError("the rejects file is the output", fix="--rejects ANOTHER")
+    if quarantine is not None and same_file(rejects, quarantine):
+        raise UsageError("the rejects file is the quarantine file", fix="--rejects ANOTHER")

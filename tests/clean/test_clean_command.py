@@ -1,0 +1,138 @@
+"""`sea clean` as a user runs it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+THAI = "ประเทศไทยมีประชากรประมาณหกสิบหกล้านคน และมีกรุงเทพมหานครเป็นเมืองหลวงของประเทศ"
+LAO = "ປະເທດລາວມີປະຊາກອນປະມານເຈັດລ້ານຄົນ ແລະມີນະຄອນຫຼວງວຽງຈັນເປັນເມືອງຫຼວງ"
+
+
+def lines(*values):
+    return b"".join(json.dumps(value, ensure_ascii=False).encode() + b"\n" for value in values)
+
+
+def test_a_pipe_passes_good_records_byte_for_byte(sea, shared):
+    given = (shared / "data/mono/km_prompts.jsonl").read_bytes()
+    result = sea("clean", stdin=given)
+    assert (result.code, result.stdout) == (0, given)
+    assert result.stderr == "2,906 documents: 2,906 kept, 0 of them changed; 0 rejected\n"
+
+
+def test_nfc_is_the_default_and_only_the_text_changes(sea):
+    given = b'{ "id":1.50, "text":"cafe\xcc\x81" ,"note":"e\xcc\x81"}\r\n'
+    result = sea("clean", stdin=given)
+    assert result.stdout == b'{ "id":1.50, "text":"caf\xc3\xa9" ,"note":"e\xcc\x81"}\n'
+    assert sea("clean", "--normalize", "none", stdin=given).stdout == given.replace(b"\r", b"")
+
+
+def test_rejects_and_manifest(sea, tmp_path):
+    given = lines({"text": THAI, "id": 1}, {"text": LAO, "lang": "th"}, {"text": THAI}, {"text": "x" * 300})
+    result = sea(
+        "clean", "-", "--lang-check", "--dedup", "exact", "--quality", "-o", tmp_path / "good.jsonl",
+        "--rejects", tmp_path / "bad.jsonl", stdin=given,
+    )  # fmt: skip
+    assert result.code == 0, result.stderr
+    assert (tmp_path / "good.jsonl").read_bytes() == lines({"text": THAI, "id": 1})
+    bad = [json.loads(line) for line in (tmp_path / "bad.jsonl").read_bytes().splitlines()]
+    assert [row["reject"]["reason"] for row in bad] == ["lang_check.v1", "exact_duplicate.v1", "repeated_ngrams.v1"]
+    assert bad[0]["reject"] == {
+        "reason": "lang_check.v1", "value": "lo", "limit": "th", "source": "-", "where": "stdin:2"
+    }  # fmt: skip
+    manifest = json.loads((tmp_path / "good.jsonl.manifest.json").read_bytes())
+    assert manifest["rejects"] == {"exact_duplicate.v1": 1, "lang_check.v1": 1, "repeated_ngrams.v1": 1}
+    assert manifest["counts"]["-"] == {
+        "seen": 4, "kept": 1, "changed": 0, "undeclared": 3, "rejected": manifest["rejects"]
+    }  # fmt: skip
+    assert manifest["inputs"] == [{"path": "-", "sha256": hashlib.sha256(given).hexdigest()}]
+    assert manifest["options"]["cleaning"]["exact"] is True
+
+
+def test_labels_name_the_language_of_a_file(sea, tmp_path):
+    (tmp_path / "th.txt").write_text(f"{THAI}\n{LAO}\n", encoding="utf-8")
+    (tmp_path / "lo.txt").write_text(f"{LAO}\n", encoding="utf-8")
+    result = sea("clean", f"th={tmp_path}/th.txt", f"lo={tmp_path}/lo.txt", "--lang-check", "--write-lang")
+    assert [json.loads(line)["lang"] for line in result.stdout.splitlines()] == ["th", "lo"]
+    assert "lang_check.v1 1" in result.stderr
+
+
+def test_near_duplicates_of_the_whole_input(sea, tmp_path):
+    texts = [f"{THAI} {LAO} {number}" for number in range(3)]
+    given = lines(*({"text": text} for text in (*texts, THAI)))
+    result = sea("clean", "--dedup", "near:0.7", stdin=given)
+    assert result.code == 0, result.stderr
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [texts[0], THAI]
+
+
+def test_zawgyi_news_becomes_unicode(sea, shared):
+    result = sea("clean", shared / "data/mono/my_voa.jsonl", "--normalize", "zawgyi", "--limit", 3)
+    from seatools.text.zawgyi import is_zawgyi
+
+    assert [is_zawgyi(json.loads(line)["text"]) for line in result.stdout.splitlines()] == [False] * 3
+
+
+def test_planted_benchmark_text_is_found(sea, shared):
+    task = shared / "data/xquad/th.jsonl"
+    row = json.loads(task.read_text(encoding="utf-8").split("\n")[0])
+    given = lines({"text": f"{THAI} {row['context'][:200]}"}, {"text": THAI})
+    result = sea("clean", "--decontaminate", task, stdin=given)
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [THAI]
+
+
+def test_dry_run_counts_and_writes_nothing(sea, tmp_path):
+    result = sea(
+        "clean", "--dry-run", "-o", tmp_path / "o.jsonl", "--rejects", tmp_path / "r.jsonl", "--lang", "th",
+        stdin=lines({"text": THAI}, {"text": LAO}),
+    )  # fmt: skip
+    assert (result.code, result.stdout, list(tmp_path.iterdir())) == (0, b"", [])
+    assert "1 kept" in result.stderr and "nothing is written" in result.stderr
+
+
+def test_scores_of_a_real_model(sea, shared, tmp_path):
+    model = shared / "models/stories260K"
+    story = "Once upon a time, there was a little girl named Lily. She liked to play with her dog in the park. "
+    given = lines({"text": "zxq vbn qqk wrt plm jjj 0x7f kkz qqq xzx"}, {"text": story * 2}, {"text": story})
+    result = sea("clean", "--score-with", model, "--score-quantile", "0.67", "--device", "cpu", stdin=given)
+    assert result.code == 0, result.stderr
+    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [story * 2, story]
+    assert "score.v1 1" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("--rejects", "OUT", "-o", "OUT"), "the rejects file is the output"),
+        (("--rejects", "-"), "the rejects file is the output"),
+        (("--score-with", "nowhere"), "nowhere"),
+        (("--decontaminate", "nowhere.jsonl"), "no such file"),
+        (("--quality", "--quality-rules", "nowhere.toml"), "No such file"),
+        (("--lang", "th", "--lang-id", "magic"), "no language identifier"),
+    ],
+)
+def test_bad_flags_leave_what_is_there(sea, tmp_path, args, said):
+    out = tmp_path / "out.jsonl"
+    args = [str(out) if arg == "OUT" else arg for arg in args]
+    if str(out) in args:
+        out.write_bytes(b"old")
+        args.append("--force")
+    result = sea("clean", *args, stdin=lines({"text": THAI}))
+    assert result.code in (1, 2) and said in result.stderr, result.stderr
+    assert not out.exists() or out.read_bytes() == b"old"
+
+
+def test_broken_lines_are_another_matter_than_rejects(sea, tmp_path):
+    given = b'{"text": \n' + lines({"text": LAO}, {"text": THAI})
+    assert sea("clean", stdin=given).code == 1
+    result = sea("clean", "--on-error", "skip", "--lang", "th", stdin=given)
+    assert result.stdout == lines({"text": THAI})
+    assert "broken json 1" in result.stderr and "lang.v1 1" in result.stderr
+    kept = sea(
+        "clean", "--on-error", "quarantine", "-o", tmp_path / "o.jsonl", "--rejects", tmp_path / "r.jsonl",
+        "--lang", "th", stdin=given,
+    )  # fmt: skip
+    assert kept.code == 0, kept.stderr
+    assert len((tmp_path / "o.jsonl.quarantine.jsonl").read_bytes().splitlines()) == 1
+    assert len((tmp_path / "r.jsonl").read_bytes().splitlines()) == 1
