@@ -3,7 +3,7 @@ _sea() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
-        COMPREPLY=($(compgen -W "audit vocab-extend embed-init mix train lsn-detect sample judge dpo eval --help --version" -- "$cur"))
+        COMPREPLY=($(compgen -W "audit vocab-extend embed-init clean mix train lsn-detect sample judge dpo eval --help --version" -- "$cur"))
         return
     fi
     case ${COMP_WORDS[1]} in
@@ -19,14 +19,26 @@ _sea() {
             words="--output -o --add --until --balance --weights --method --donor --prune --trained-size --protect --measure --parallel --reference --min-count --max-bytes --scripts --partial-characters --pretokenizer --reuse-unreachable --pad-to-multiple --unigram --max-drift --normalize --max-words --shard --counts --report --pattern --limit --seed --workers --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         embed-init)
             words="--tokenizer --output -o --old-tokenizer --method --head-method --norm-match --reinit --reinit-reasons --text --max-tokens --donor --omp-k --steps --lr --pad-to-multiple --link --verify --device --seed --force --dry-run --config --quiet -q --verbose -v --debug -h --help" ;;
+        clean)
+            case $prev in
+                --normalize) COMPREPLY=($(compgen -W "none nfc zawgyi" -- "$cur")); return ;;
+                --zero-width) COMPREPLY=($(compgen -W "none repair strip" -- "$cur")); return ;;
+                --score-quantile) COMPREPLY=($(compgen -W "0.3 th=0.3,..." -- "$cur")); return ;;
+                --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
+            esac
+            words="--output -o --normalize --zero-width --lang --lang-id --lang-check --write-lang --dedup --quality --quality-rules --decontaminate --score-with --score-quantile --device --rejects --force --dry-run --limit --workers --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         mix)
             case $prev in
                 --unit) COMPREPLY=($(compgen -W "tokens loss-tokens bytes docs" -- "$cur")); return ;;
                 --on-exhaust) COMPREPLY=($(compgen -W "stop renormalize error" -- "$cur")); return ;;
                 --shuffle) COMPREPLY=($(compgen -W "none global" -- "$cur")); return ;;
+                --normalize) COMPREPLY=($(compgen -W "none nfc zawgyi" -- "$cur")); return ;;
+                --zero-width) COMPREPLY=($(compgen -W "none repair strip" -- "$cur")); return ;;
+                --score-quantile) COMPREPLY=($(compgen -W "0.3 th=0.3,..." -- "$cur")); return ;;
+                --balance) COMPREPLY=($(compgen -W "lang" -- "$cur")); return ;;
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--tokenizer --unit --budget --max-epochs --on-exhaust --shuffle --chat-template --pack --pack-window --pattern --output -o --force --seed --limit --workers --dry-run --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--plan --tokenizer --unit --temperature --unimax --budget --max-epochs --on-exhaust --shuffle --chat-template --normalize --zero-width --lang --lang-id --lang-check --write-lang --dedup --quality --quality-rules --decontaminate --score-with --score-quantile --device --rejects --join-turns --balance --per-group-cap --allow-unk --pack --pack-window --shard --shard-size --index-dir --no-index --pattern --output -o --force --seed --limit --workers --dry-run --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         train)
             case $prev in
                 --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;

@@ -49,7 +49,7 @@ $(OUT)/init.manifest.json: $(OUT)/tok.manifest.json
 
 # English and the language, 1:3 by tokens (SambaLingo), straight into continued pretraining.
 $(OUT)/model.manifest.json: $(OUT)/init.manifest.json
-	$(SEA) mix en=$(ENGLISH):$(weight_en) $(LANG)=$(TEXT):$(weight) --tokenizer $(OUT)/init --unit tokens --budget $(BUDGET) \
+	$(SEA) mix en=$(ENGLISH):$(weight_en) $(LANG)=$(TEXT):$(weight) --tokenizer $(OUT)/init --unit tokens --budget $(BUDGET) --no-index \
 	  | $(SEA) train $(OUT)/init - -o $(MADE) --force --seq-len $(SEQ_LEN) --batch-size $(BATCH) --lr $(LR)
 
 # The neurons that speak it, and a further model in which only those were trained.

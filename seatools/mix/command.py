@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from seatools.streams.errors import UsageError
+from seatools.streams.cleaning_flags import (
+    Decontaminate,
+    Dedup,
+    KeepLang,
+    LangCheck,
+    LangId,
+    Normalize,
+    NormalizeChoice,
+    Quality,
+    QualityRules,
+    RejectsFile,
+    ScoreQuantile,
+    ScoreWith,
+    WriteLang,
+    ZeroWidth,
+    ZeroWidthChoice,
+)
 from seatools.streams.flags import (
     Config,
     Debug,
+    Device,
     DryRun,
     ErrorPolicy,
     Force,
@@ -30,10 +45,6 @@ from seatools.streams.flags import (
     prints_jsonl,
     run_app,
 )
-
-if TYPE_CHECKING:
-    from seatools.mix.options import MixOptions
-    from seatools.streams.messages import Messages
 
 
 class UnitChoice(StrEnum):
@@ -53,6 +64,12 @@ class ExhaustChoice(StrEnum):
     error = "error"
 
 
+class BalanceChoice(StrEnum):
+    """By what a source is split into parts of equal weight."""
+
+    lang = "lang"
+
+
 class ShuffleChoice(StrEnum):
     """The order inside a source."""
 
@@ -65,20 +82,32 @@ app = new_app()
 
 @app.command()
 def mix(
+    context: typer.Context,
     sources: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="NAME=GLOB[:WEIGHT[@MAX_EPOCHS]]",
             help="a name, a file, glob, folder, @list.txt or - (stdin), its weight [default: 1], its epochs at most",
             show_default=False,
         ),
-    ],
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option("--plan", metavar="FILE.toml", help="sources, weights and phases; what is typed wins over it"),
+    ] = None,
     tokenizer: Annotated[
         str | None, typer.Option("--tokenizer", metavar="TOK", help="folder or file; counts tokens and packs")
     ] = None,
     unit: Annotated[UnitChoice, typer.Option("--unit", help="what the weights and the budget count")] = (
         UnitChoice.tokens
     ),
+    temperature: Annotated[
+        float | None,
+        typer.Option("--temperature", metavar="T", help="weights n^(1/T) from the sizes; 1: as they are, 5: flatter"),
+    ] = None,
+    unimax: Annotated[
+        bool, typer.Option("--unimax", help="equal shares of the budget, as far as the epochs reach")
+    ] = False,
     budget: Annotated[
         str | None,
         typer.Option("--budget", metavar="2M", help="end with the document that reaches so many units"),
@@ -99,12 +128,52 @@ def mix(
     chat_template: Annotated[
         str | None, typer.Option("--chat-template", metavar="FILE", help="Jinja; default: that of the tokenizer")
     ] = None,
+    normalize: Normalize = NormalizeChoice.none,
+    zero_width: ZeroWidth = ZeroWidthChoice.none,
+    lang: KeepLang = None,
+    lang_id: LangId = "script",
+    lang_check: LangCheck = False,
+    write_lang: WriteLang = False,
+    dedup: Dedup = None,
+    quality: Quality = False,
+    quality_rules: QualityRules = None,
+    decontaminate: Decontaminate = None,
+    score_with: ScoreWith = None,
+    score_quantile: ScoreQuantile = None,
+    device: Device = "auto",
+    rejects: RejectsFile = None,
+    join_turns: Annotated[
+        int | None,
+        typer.Option("--join-turns", min=2, metavar="N", help="join single-turn chats into up to N exchanges"),
+    ] = None,
+    balance: Annotated[
+        BalanceChoice | None, typer.Option("--balance", help="split sources by language, each the same weight")
+    ] = None,
+    per_group_cap: Annotated[
+        int | None, typer.Option("--per-group-cap", min=1, metavar="N", help="documents of such a part at most")
+    ] = None,
+    allow_unk: Annotated[
+        bool, typer.Option("--allow-unk", help="mix also where over 20 % of the tokens of a source are <unk>")
+    ] = False,
     pack: Annotated[
         int | None, typer.Option("--pack", min=2, metavar="N", help="write packed rows of N tokens (safetensors)")
     ] = None,
     pack_window: Annotated[
         int, typer.Option("--pack-window", min=1, metavar="N", help="documents packed together")
     ] = 10_000,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="write stretch I (from 0) of N only; all of them are the whole"),
+    ] = None,
+    shard_size: Annotated[
+        str | None,
+        typer.Option("--shard-size", metavar="256MB", help="write a folder of files of at most this size"),
+    ] = None,
+    index_dir: Annotated[
+        str | None,
+        typer.Option("--index-dir", metavar="DIR", help="keep the indexes of the data files here, not beside them"),
+    ] = None,
+    no_index: Annotated[bool, typer.Option("--no-index", help="count every file again, and keep no index")] = False,
     pattern: Pattern = None,
     output: Output = None,
     force: Force = False,
@@ -126,116 +195,83 @@ def mix(
     examples:
       sea mix en=en.jsonl.zst:1 th=th.jsonl.gz:3 --tokenizer TOK --budget 2M -o mixed.jsonl
       sea mix web=th/*.jsonl:3 chat=sft.jsonl:1@2 --tokenizer TOK --pack 4096 -o packed.safetensors
+      sea mix --plan mix.toml --tokenizer TOK --dry-run
 
     \b
     Text and chat records may be mixed; documents leave byte for byte as they came (a line of a .txt
     as {"text": ...}). At every point the source with the fewest emitted units for its weight gives
     the next document, so the ratio holds all along. Without --budget the mix ends where the first
-    source is used up. The plan goes to stderr before anything is written; --dry-run ends there and
-    gives it as JSONL on stdout.
+    source is used up. Weights are typed, or made by --temperature or --unimax; a plan file may change
+    them from phase to phase. The cleaning options are those of `sea clean`: what they take out is not
+    counted, duplicates are found across all sources. The plan goes to stderr before anything is written;
+    --dry-run ends there and gives it as JSONL on stdout.
     """
-    from seatools.mix.document_store import DocumentStore
-    from seatools.mix.emission import emit
-    from seatools.mix.options import MixOptions
-    from seatools.mix.packed_mix import write_packed_mix
-    from seatools.mix.plan import as_records, make_plan, plan_table, plan_warnings
-    from seatools.mix.source_index import build_index
-    from seatools.mix.source_specs import parse_sources
-    from seatools.streams.manifest import Manifest
+    from seatools.mix.requests import MixRequest, mix_options
+    from seatools.mix.run import run_mix
+    from seatools.mix.shards import parse_shard
     from seatools.streams.messages import Messages
-    from seatools.streams.outputs import check_output, open_output
-    from seatools.streams.quarantine import rejects_policy
-    from seatools.streams.records import dump
-    from seatools.streams.sizes import parse_count
-    from seatools.text.documents import load_documents
+    from seatools.streams.sizes import parse_bytes
+    from seatools.text.cleaning.options import cleaning_options
 
-    messages = Messages(quiet, verbose)
-    options = MixOptions(
-        sources=tuple(parse_sources(sources)),
-        unit=unit.value,
-        budget=parse_count(budget) if budget is not None else None,
-        max_epochs=max_epochs or (1 if budget is None else 4),
-        on_exhaust=on_exhaust.value,
-        shuffle=shuffle.value,
-        seed=seed,
-        limit=limit,
-        pack=pack,
-        pack_window=pack_window,
+    typed = {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+    cleaning = cleaning_options(
+        normalize=normalize.value,
+        zero_width=zero_width.value,
+        lang=lang,
+        lang_id=lang_id,
+        lang_check=lang_check,
+        write_lang=write_lang,
+        dedup=dedup,
+        quality=quality,
+        quality_rules=quality_rules,
+        decontaminate=decontaminate,
+        score_with=score_with,
+        score_quantile=score_quantile,
+        device=device,
     )
-    to_stdout = output is None or output == "-"
-    if pack is not None and (to_stdout or str(output).endswith((".gz", ".zst"))):
-        raise UsageError("--pack writes a safetensors file", fix="-o FILE.safetensors")
-    if json and not dry_run:
-        raise UsageError("--json gives the plan on stdout, where the documents go", fix="add --dry-run")
-    if tokenizer is None:
-        _refuse_without_tokenizer(options, chat_template, pattern)
-    manifest = Manifest("mix", options, seed)
-    given = [path for path in (tokenizer, chat_template) if path is not None]
-    check_output(output, force=force, inputs=[*_input_paths(options, messages), *given])
-    documents = None
-    if tokenizer is not None:
-        documents = load_documents(tokenizer, pattern=pattern, chat_template=chat_template, note=messages.debug)
-
-    with DocumentStore() as store, contextlib.ExitStack() as stack:
-        rejects = stack.enter_context(
-            rejects_policy(on_error.value, quarantine, output, messages, force=force, dry_run=dry_run)
-        )
-        indexes = [
-            build_index(spec, store, rejects, documents=documents, workers=workers, limit=limit, quiet=quiet)
-            for spec in options.sources
-        ]
-        store.check_unchanged()
-        plan = make_plan(indexes, options)
-        messages.info(plan_table(plan))
-        for warning in (*(text for index in indexes for text in index.warnings()), *plan_warnings(plan)):
-            messages.warn(warning)
-        if dry_run:
-            if prints_jsonl(json):
-                sys.stdout.buffer.write(b"".join(dump(row) + b"\n" for row in as_records(plan)))
-            return
-        with open_output(output, force=force, binary=pack is not None) as stream:
-            if pack is not None and documents is not None:
-                manifest.counts["packed"] = write_packed_mix(plan, documents, stream, workers=workers, quiet=quiet)
-            else:
-                emit(plan, stream, quiet=quiet)
-            store.check_unchanged()
-    if not to_stdout:
-        for index in indexes:
-            for file in index.stored_files:
-                manifest.add_input(file.path, file.sha256, source=index.spec.name)
-        if tokenizer is not None and documents is not None:
-            manifest.add_input(tokenizer, tokenizer_digest=documents.tokenizer.digest())
-        if chat_template is not None:
-            manifest.add_input(chat_template)
-        manifest.counts |= {"unit": options.unit, "emitted": plan.schedule.total, "sources": as_records(plan)}
-        manifest.rejects = rejects.counts
-        manifest.write(output)
-
-
-def _refuse_without_tokenizer(options: MixOptions, chat_template: str | None, pattern: str | None) -> None:
-    """Name the first option that needs a tokenizer."""
-    for option, is_given in (
-        (f"--unit {options.unit}", options.unit in ("tokens", "loss-tokens")),
-        ("--pack", options.pack is not None),
-        ("--chat-template", chat_template is not None),
-        ("--pattern", pattern is not None),
-    ):
-        if is_given:
-            fix = "--tokenizer TOK" + (", or --unit bytes or docs" if option.startswith("--unit") else "")
-            raise UsageError(f"{option} needs a tokenizer", fix=fix)
-
-
-def _input_paths(options: MixOptions, messages: Messages) -> list[str]:
-    """Every file of every source, so that a missing one is said before any work; warns of one in two sources."""
-    from seatools.streams.inputs import expand
-
-    owner: dict[str, str] = {}
-    for spec in options.sources:
-        for path in expand(spec.glob):
-            if path in owner:
-                messages.warn(f"{path} is in source {owner[path]} and in source {spec.name}")
-            owner[path] = spec.name
-    return list(owner)
+    options = mix_options(
+        sources or [],
+        plan,
+        {
+            "unit": unit.value,
+            "temperature": temperature,
+            "unimax": unimax,
+            "budget": budget,
+            "max_epochs": max_epochs,
+            "on_exhaust": on_exhaust.value,
+            "shuffle": shuffle.value,
+            "seed": seed,
+            "limit": limit,
+            "cleaning": None if cleaning.is_off else cleaning,
+            "join_turns": join_turns,
+            "balance": None if balance is None else balance.value,
+            "per_group_cap": per_group_cap,
+            "allow_unk": allow_unk,
+            "pack": pack,
+            "pack_window": pack_window,
+        },
+        typed,
+    )
+    request = MixRequest(
+        options=options,
+        tokenizer=tokenizer,
+        chat_template=chat_template,
+        pattern=pattern,
+        plan=plan,
+        output=output,
+        force=force,
+        workers=workers,
+        dry_run=dry_run,
+        json=json,
+        on_error=on_error.value,
+        quarantine=quarantine,
+        rejects=rejects,
+        shard=None if shard is None else parse_shard(shard),
+        shard_bytes=None if shard_size is None else parse_bytes(shard_size),
+        index_dir=index_dir,
+        no_index=no_index,
+    )
+    run_mix(request, Messages(quiet, verbose), json=dry_run and prints_jsonl(json))
 
 
 def main(argv: list[str]) -> int:

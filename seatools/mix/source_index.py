@@ -1,36 +1,37 @@
-"""The index of a source: where each document stands and how many units it counts, made in one reading.
+"""The index of a source: where each document stands and how many units it counts, made in one reading or taken from
+the sidecars of its files.
 
 Tokens are counted as `sea train` will see them: BOS, EOS and chat template included. A document is read and tokenised
-once for all its epochs; 28 bytes of it stay in memory. Cost: the tokenizer's (1-8 MB/s a core), which is 100 times
-that of mixing; without a tokenizer, parsing JSON (measured: 0.2 GB/s).
+once for all its epochs and all later mixes (`index_sidecar.py`). Parsing and hashing of one batch go on while the
+tokenizer counts the one before. Memory: 38 bytes a document (30 without a tokenizer); those of a source of one file
+with a sidecar are a memory map. Cost: the tokenizer's (1-10 MB/s a core), 100 times that of mixing; without one, that
+of parsing JSON (0.2 GB/s); with a sidecar, reading it and its checksum.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from array import array
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from seatools.mix.document_store import DocumentStore, Place, StoredFile
+from seatools.mix.index_sidecar import FileIndex, Sidecars
+from seatools.mix.source_reading import read_source
 from seatools.mix.source_specs import SourceSpec
-from seatools.streams.batches import batches
 from seatools.streams.errors import SeaError
 from seatools.streams.progress import Progress
-from seatools.streams.records import Record, Rejects, check_training
+from seatools.streams.records import Record, Rejects
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from seatools.text.documents import Documents
 
 Unit = Literal["tokens", "loss-tokens", "bytes", "docs"]
-BATCH_DOCS, BATCH_BYTES = 512, 1 << 20
-NFC_SAMPLE_DOCS, NFC_SAMPLE_CHARACTERS = 1000, 4096
 UNK_LIMIT = 0.01
 NFC_LIMIT = 0.01
 
-Placed = tuple[Record, Place]
+_U32, _U64, _U16 = (np.empty(0, dtype=dtype) for dtype in (np.uint32, np.uint64, np.uint16))
 
 
 @dataclass
@@ -39,12 +40,16 @@ class SourceIndex:
 
     spec: SourceSpec
     store: DocumentStore
-    files: array[int] = field(default_factory=lambda: array("I"))  # [docs] file number in the store
-    offsets: array[int] = field(default_factory=lambda: array("Q"))  # [docs]
-    lengths: array[int] = field(default_factory=lambda: array("I"))  # [docs] bytes of the line
-    num_bytes: array[int] = field(default_factory=lambda: array("I"))  # [docs] UTF-8 bytes of the text
-    num_tokens: array[int] = field(default_factory=lambda: array("I"))  # [docs], or empty without a tokenizer
-    num_targets: array[int] = field(default_factory=lambda: array("I"))  # [docs], or empty without a tokenizer
+    files: np.ndarray = field(default_factory=_U32.copy)  # [docs] uint32, file number in the store
+    offsets: np.ndarray = field(default_factory=_U64.copy)  # [docs] uint64
+    lengths: np.ndarray = field(default_factory=_U32.copy)  # [docs] uint32, bytes of the line
+    hashes: np.ndarray = field(default_factory=_U64.copy)  # [docs] uint64, xxh3 of the line
+    num_bytes: np.ndarray = field(default_factory=_U32.copy)  # [docs] uint32, UTF-8 bytes of the text
+    num_tokens: np.ndarray = field(default_factory=_U32.copy)  # [docs] uint32, or empty without a tokenizer
+    num_targets: np.ndarray = field(default_factory=_U32.copy)  # [docs] uint32, or empty without a tokenizer
+    lang_ids: np.ndarray = field(default_factory=_U16.copy)  # [docs] uint16, numbers of `langs`
+    langs: Sequence[str] = ("",)
+    """The values of the records' own `lang`; "" for none."""
     num_unk: int = 0
     num_sampled: int = 0
     """Documents that were looked at for their Unicode form."""
@@ -56,18 +61,34 @@ class SourceIndex:
     def __len__(self) -> int:
         return len(self.files)
 
+    def place(self, doc: int) -> Place:
+        """Where document `doc` stands."""
+        return Place(int(self.files[doc]), int(self.offsets[doc]), int(self.lengths[doc]), int(self.hashes[doc]))
+
     def line(self, doc: int) -> bytes:
-        """Document `doc` as a line of JSONL without its end."""
-        return self.store.line(Place(self.files[doc], self.offsets[doc], self.lengths[doc]))
+        """Document `doc` as a line of JSONL without its end. Raises SeaError if it is no longer what was counted."""
+        return self.store.line(self.place(doc))
 
     def units(self, unit: Unit) -> np.ndarray:
         """[docs] int64: what each document counts in the unit."""
-        import numpy as np
-
         if unit == "docs":
             return np.ones(len(self), dtype=np.int64)
         column = {"tokens": self.num_tokens, "loss-tokens": self.num_targets, "bytes": self.num_bytes}[unit]
-        return np.frombuffer(column, dtype=np.uint32).astype(np.int64)
+        return np.asarray(column, dtype=np.int64)
+
+    def subset(self, name: str | SourceSpec, numbers: np.ndarray) -> SourceIndex:
+        """Some of the documents, by number [n], as a source of another name or spec; what it warns of stays here."""
+        spec = name if isinstance(name, SourceSpec) else replace(self.spec, name=name)
+        files = np.unique(self.files[numbers])
+        columns = ("files", "offsets", "lengths", "hashes", "num_bytes", "num_tokens", "num_targets", "lang_ids")
+        chosen = {column: getattr(self, column) for column in columns}
+        return SourceIndex(
+            spec,
+            self.store,
+            **{column: values[numbers] if len(values) else values for column, values in chosen.items()},
+            langs=self.langs,
+            stored_files=[self.store.files[file] for file in files.tolist() if self.store.files[file].is_input],
+        )
 
     def warnings(self) -> list[str]:
         """What a user should know about the source before training on it."""
@@ -78,8 +99,9 @@ class SourceIndex:
                 f"source {self.spec.name}: {share:.0%} of {self.num_sampled:,} sampled documents are not in Unicode "
                 "form NFC, which can triple their tokens; they are mixed as they are"
             )
-        if self.num_unk > UNK_LIMIT * sum(self.num_tokens):
-            share = self.num_unk / sum(self.num_tokens)
+        num_tokens = int(self.num_tokens.sum(dtype=np.int64)) if self.num_unk else 0
+        if self.num_unk > UNK_LIMIT * num_tokens:
+            share = self.num_unk / num_tokens
             found.append(f"source {self.spec.name}: the tokenizer turns {share:.1%} of its tokens into <unk>")
         return found
 
@@ -93,16 +115,23 @@ def build_index(
     workers: int = 0,
     limit: int | None = None,
     quiet: bool = False,
+    sidecars: Sidecars | None = None,
+    stages: Sequence[Callable[[Iterator[Record]], Iterator[Record]]] = (),
 ) -> SourceIndex:
-    """Read a source from end to end. Raises SeaError when it holds no document that can be used."""
-    index, rejected_before, files_before = SourceIndex(spec, store), rejects.total, len(store.files)
+    """Read a source from end to end, or take what `sidecars` know of its files and write what they do not.
+
+    `stages` change the stream of records before it is counted (cleaning, joined turns); with them, and with `limit`,
+    sidecars are neither read nor written. Raises SeaError when the source holds no document that can be used.
+    """
+    rejected_before, files_before = rejects.total, len(store.files)
     with Progress(f"indexing {spec.name}", quiet=quiet) as progress:
-        placed = store.records([spec.glob], check=check_training, rejects=rejects, limit=limit)
-        for batch in batches(placed, lambda item: len(item[0].raw), max_items=BATCH_DOCS, max_size=BATCH_BYTES):
-            _add_batch(index, batch, rejects, documents, workers)
-            progress.advance(len(batch))
+        parts = read_source(
+            spec, store, rejects, documents=documents, workers=workers, limit=limit, stages=stages,
+            sidecars=None if stages or limit is not None else sidecars, advance=progress.advance,
+        )  # fmt: skip
+    index = _joined(spec, store, parts)
     index.num_rejected = rejects.total - rejected_before
-    index.stored_files = store.files[files_before:]
+    index.stored_files = [file for file in store.files[files_before:] if file.is_input]
     if not len(index):
         raise SeaError(
             f"source {spec.name}: {spec.glob}: no document"
@@ -112,52 +141,31 @@ def build_index(
     return index
 
 
-def _add_batch(
-    index: SourceIndex, batch: list[Placed], rejects: Rejects, documents: Documents | None, workers: int
-) -> None:
-    encoded: list[Any] = [None] * len(batch)
-    if documents is not None:
-        if documents.template is None:
-            for record, _ in batch:
-                _require_no_template(record, documents)
-        encoded = documents.encode([record.value for record, _ in batch], workers=workers)
-    for (record, place), doc in zip(batch, encoded, strict=True):
-        if isinstance(doc, SeaError):
-            rejects.refuse(record, doc, reason=doc.what.partition(":")[0])
+def _joined(spec: SourceSpec, store: DocumentStore, parts: Sequence[tuple[int | np.ndarray, FileIndex]]) -> SourceIndex:
+    """The indexes of files end to end; of one file alone its own arrays, which may be memory maps."""
+    names = {"": 0}
+    columns: dict[str, list[np.ndarray]] = {}
+    for files, part in parts:
+        if not len(part):
             continue
-        text = _text(record.value)
-        index.files.append(place.file)
-        index.offsets.append(place.offset)
-        index.lengths.append(place.length)
-        index.num_bytes.append(len(text.encode("utf-8")))
-        if index.num_sampled < NFC_SAMPLE_DOCS:
-            index.num_sampled += 1
-            index.num_not_nfc += not unicodedata.is_normalized("NFC", text[:NFC_SAMPLE_CHARACTERS])
-        if documents is not None and doc is not None:
-            index.num_tokens.append(len(doc.ids))
-            index.num_targets.append(doc.num_targets)
-            tokenizer = documents.tokenizer
-            # GPT-2's family calls its end of text the unknown token too, and never needs one.
-            if tokenizer.unk_id not in (None, tokenizer.bos_id, tokenizer.eos_id):
-                index.num_unk += int((doc.ids == tokenizer.unk_id).sum())
-
-
-def _require_no_template(record: Record, documents: Documents) -> None:
-    """A missing template is a mistake on the command line, not a bad record to be skipped."""
-    value = record.value
-    if "messages" in value or ("completion" in value and isinstance(value.get("prompt"), list)):
-        raise SeaError(
-            f"a chat record needs a chat template, and {documents.tokenizer.path} has none",
-            where=record.where,
-            fix="--chat-template FILE",
-        )
-
-
-def _text(value: dict[str, Any]) -> str:
-    """What a record says: its text, or the contents of its turns."""
-    if "messages" in value:
-        return "".join(message["content"] for message in value["messages"])
-    if "prompt" in value and "completion" in value:
-        turns = (value["prompt"], value["completion"])
-        return "".join(turn if isinstance(turn, str) else _text({"messages": turn}) for turn in turns)
-    return str(value["text"])
+        ids = np.array([names.setdefault(lang, len(names)) for lang in part.langs], dtype=np.int64)
+        if len(names) > 1 << 16:
+            raise SeaError(f"source {spec.name} has more than 65,535 different `lang`", fix="is it a language?")
+        lang_ids = part.columns["lang_ids"]
+        same = bool((ids == np.arange(len(ids))).all())
+        mapped = lang_ids if same else ids.astype(np.uint16)[lang_ids]
+        numbers = np.broadcast_to(np.asarray(files, dtype=np.uint32), len(part))
+        for name, values in {**part.columns, "lang_ids": mapped, "files": numbers}.items():
+            columns.setdefault(name, []).append(values)
+    joined: dict[str, Any] = {
+        name: values[0] if len(values) == 1 else np.concatenate(values) for name, values in columns.items()
+    }
+    return SourceIndex(
+        spec,
+        store,
+        **joined,
+        langs=tuple(names),
+        num_unk=sum(part.num_unk for _, part in parts),
+        num_sampled=sum(part.num_sampled for _, part in parts),
+        num_not_nfc=sum(part.num_not_nfc for _, part in parts),
+    )

@@ -157,6 +157,10 @@ def check_training(value: dict[str, Any]) -> None:
         _turn(value, "completion")
         if isinstance(value["completion"], str) and not value["completion"].strip():
             raise BadRecord("empty completion", 'field "completion" is empty')
+    elif "text" not in value and "chosen" in value and "rejected" in value:
+        raise BadRecord(
+            "preference record", "preference data (chosen, rejected), not text or chat", fix="it is for `sea dpo`"
+        )
     else:
         check_text(value)
 

@@ -22,6 +22,18 @@ def parse_count(text: str) -> int:
     return int(value)
 
 
+def parse_bytes(text: str) -> int:
+    """A number of bytes: "4096", "256MB" (10^6), "1GiB" (2^30)."""
+    match = re.fullmatch(r"\s*([0-9][0-9_]*(?:\.[0-9]+)?)\s*(?:([KMGT])(i?))?B?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise UsageError(f'"{text}" is not a size in bytes', fix="write it as 256MB or 1GiB")
+    power = "KMGT".index(match[2].upper()) + 1 if match[2] else 0
+    value = Decimal(match[1].replace("_", "")) * (1024 if match[3] else 1000) ** power
+    if value != int(value) or value < 1:
+        raise UsageError(f'"{text}" is not a whole number of bytes', fix="write it as 256MB or 1GiB")
+    return int(value)
+
+
 def human_count(value: float) -> str:
     """A count for people: 1234567 -> "1.23M"."""
     if abs(value) < 10_000:

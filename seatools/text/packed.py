@@ -19,9 +19,11 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from seatools.streams.digests import sha256_file
 from seatools.streams.errors import SeaError
 from seatools.streams.outputs import open_output
 from seatools.streams.tensors import map_tensors, save_tensors
+from seatools.text.packing import Rows
 
 if TYPE_CHECKING:
     from seatools.text.documents import TokenizedDoc
@@ -57,46 +59,77 @@ def write_packed(
     its predecessor, if it has one, is in another row. Returns the metadata, `num_tokens`, `num_targets` and `extra`
     among them. Memory: the documents and 5 bytes a token. Raises SeaError if the path exists or a row is too long.
     """
-    if len(sources) > MAX_SOURCES:
-        raise SeaError(f"packed data holds at most {MAX_SOURCES:,} sources, not {len(sources):,}")
+    segments = list(chain.from_iterable(rows))
+    laid = Rows(
+        doc=np.array([segment.doc for segment in segments], dtype=np.int64),
+        start=np.array([segment.start for segment in segments], dtype=np.int64),
+        length=np.array([segment.length for segment in segments], dtype=np.int64),
+        offsets=_offsets(np.array([len(row) for row in rows], dtype=np.uint64)).astype(np.int64),
+    )
+    tensors = packed_tensors(laid, docs, source_ids, row_length=row_length, num_sources=len(sources))
+    metadata = packed_metadata(
+        row_length=row_length, tokenizer_digest=tokenizer_digest, sources=sources, extra=extra,
+        num_tokens=len(tensors["loss_mask"]), num_targets=int(np.count_nonzero(tensors["loss_mask"])),
+    )  # fmt: skip
+
+    opened = open_output(destination) if isinstance(destination, str | Path) else contextlib.nullcontext(destination)
+    with opened as stream:
+        save_tensors(stream, tensors, metadata)
+    return metadata
+
+
+def packed_tensors(
+    rows: Rows, docs: Sequence[TokenizedDoc], source_ids: Sequence[int], *, row_length: int, num_sources: int
+) -> dict[str, np.ndarray]:
+    """The six tensors of TENSORS for rows (from `packing.pack_arrays`) of documents. Errors: as `write_packed`."""
     if len(source_ids) != len(docs):
         raise ValueError(f"{len(source_ids)} source ids for {len(docs)} documents")
-    if len(source_ids) and not 0 <= min(source_ids) <= max(source_ids) < len(sources):
-        raise ValueError(f"a source id outside the {len(sources)} sources")
-    segments = list(chain.from_iterable(rows))
-    doc_lens = np.array([segment.length for segment in segments], dtype=np.uint32)
-    row_docs = _offsets(np.array([len(row) for row in rows], dtype=np.uint64))
-    row_tokens = _offsets(doc_lens)[row_docs]
+    if len(source_ids) and not 0 <= min(source_ids) <= max(source_ids) < num_sources:
+        raise ValueError(f"a source id outside the {num_sources} sources")
+    doc_lens = rows.length.astype(np.uint32)
+    row_docs = rows.offsets.astype(np.uint64)
+    starts = _offsets(doc_lens)
+    row_tokens = starts[row_docs]
     longest = int(np.diff(row_tokens).max(initial=0))
     if longest > row_length:
         raise SeaError(f"a row of {longest:,} tokens does not fit into a row length of {row_length:,}")
-    loss_mask = _gather([docs[doc].loss_mask[start : start + length] for doc, start, length in segments], np.uint8)
-    loss_mask[_offsets(doc_lens)[:-1]] = 0
-    tensors = {
+    pieces = list(zip(rows.doc.tolist(), rows.start.tolist(), (rows.start + rows.length).tolist(), strict=True))
+    loss_mask = _gather([docs[doc].loss_mask[start:end] for doc, start, end in pieces], np.uint8)
+    loss_mask[starts[:-1]] = 0
+    return {
         "row_tokens": row_tokens,
         "row_docs": row_docs,
-        "input_ids": _gather([docs[doc].ids[start : start + length] for doc, start, length in segments], np.uint32),
+        "input_ids": _gather([docs[doc].ids[start:end] for doc, start, end in pieces], np.uint32),
         "doc_lens": doc_lens,
-        "source_id": np.array([source_ids[segment.doc] for segment in segments], dtype=np.uint16),
+        "source_id": np.asarray(source_ids, dtype=np.uint16)[rows.doc],
         "loss_mask": loss_mask,
     }
+
+
+def packed_metadata(
+    *,
+    row_length: int,
+    tokenizer_digest: str,
+    sources: Sequence[str],
+    num_tokens: int,
+    num_targets: int,
+    extra: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """The metadata of a packed-data file. Errors: SeaError for too many sources."""
+    if len(sources) > MAX_SOURCES:
+        raise SeaError(f"packed data holds at most {MAX_SOURCES:,} sources, not {len(sources):,}")
     metadata = {
         "format": FORMAT,
         "version": VERSION,
         "tokenizer_digest": tokenizer_digest,
         "row_length": str(row_length),
         "sources": json.dumps(list(sources), ensure_ascii=False),
-        "num_tokens": str(len(loss_mask)),
-        "num_targets": str(int(np.count_nonzero(loss_mask))),
+        "num_tokens": str(num_tokens),
+        "num_targets": str(num_targets),
     }
     if extra and (taken := metadata.keys() & extra.keys()):
         raise ValueError(f"metadata keys that the format itself uses: {sorted(taken)}")
-    metadata |= extra or {}
-
-    opened = open_output(destination) if isinstance(destination, str | Path) else contextlib.nullcontext(destination)
-    with opened as stream:
-        save_tensors(stream, tensors, metadata)
-    return metadata
+    return metadata | dict(extra or {})
 
 
 @dataclass(frozen=True)
@@ -129,6 +162,15 @@ class PackedData:
     def row_length(self) -> int:
         """The most tokens that a row may hold."""
         return int(self.metadata["row_length"])
+
+    @property
+    def shards(self) -> Sequence[PackedData]:
+        """The files that this is made of: itself."""
+        return (self,)
+
+    def digest(self) -> str:
+        """sha256 of the file."""
+        return sha256_file(self.path)
 
     @property
     def sources(self) -> list[str]:

@@ -40,7 +40,9 @@ def train(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a Hugging Face model folder")],
     data: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME=]DATA...", help="text or chat records, or one packed file; - is stdin"),
+        typer.Argument(
+            metavar="[NAME=]DATA...", help="text or chat records, or packed files or a folder of them; - is stdin"
+        ),
     ] = None,
     output: OutputPath = ...,  # type: ignore[assignment]
     seq_len: Annotated[
@@ -136,14 +138,15 @@ def _run(
     from seatools.streams.manifest import Manifest
     from seatools.streams.quarantine import rejects_policy
     from seatools.text.documents import load_documents
-    from seatools.text.packed import read_packed
-    from seatools.train.data import SPOOL, check_spool, made_from, packed_path, parse_sources, spool_packed
+    from seatools.text.packed import PackedData, read_packed
+    from seatools.text.packed_shards import PackedShards, read_packed_files
+    from seatools.train.data import SPOOL, check_spool, made_from, packed_paths, parse_sources, spool_packed
 
     documents = load_documents(tokenizer_path, pattern=pattern, chat_template=chat_template, note=messages.debug)
     tokenizer = documents.tokenizer
     sources = parse_sources(data, outside=out.resolve() if resume else None)
-    given = packed_path(sources)
-    if given is not None and limit is not None:
+    given = packed_paths(sources)
+    if given and limit is not None:
         raise UsageError("--limit counts records; a packed file has none", fix="leave --limit out, or use --max-steps")
     others = [path for path in (options.neurons_path, chat_template) if path is not None]
     files = [path for source in sources for path in source.paths]
@@ -154,7 +157,7 @@ def _run(
     if dry_run:
         from seatools.train.plan import describe_run
 
-        messages.info(describe_run(model_path, sources, out / SPOOL if resumed_spool else given, options))
+        messages.info(describe_run(model_path, sources, [out / SPOOL] if resumed_spool else given, options))
         return
     if not sources and not resumed_spool:
         raise UsageError(f"{out} holds no data to resume with", fix="repeat the DATA of the first command")
@@ -168,25 +171,27 @@ def _run(
             sources, seq_len=options.seq_len, seed=options.seed, limit=limit,
             template=None if documents.template is None else documents.template.source,
         )  # fmt: skip
+        packed: PackedData | PackedShards
         if resumed_spool:
-            packed = read_packed(out / SPOOL)
-            check_spool(packed, origin)
+            packed = spool = read_packed(out / SPOOL)
+            check_spool(spool, origin)
             manifest.inputs = json.loads(packed.metadata["inputs"])
             manifest.rejects = json.loads(packed.metadata["rejects"])
-        elif given is not None:
-            packed = read_packed(given)
+        elif given:
+            packed = read_packed_files(given)
             if seq_len is not None and seq_len != packed.row_length:
                 raise UsageError(
-                    f"{given} has rows of {packed.row_length} tokens, not {seq_len}", fix="leave out --seq-len"
+                    f"{packed.path} has rows of {packed.row_length} tokens, not {seq_len}", fix="leave out --seq-len"
                 )
-            manifest.add_input(given, source=sources[0].name)
+            for path in given:
+                manifest.add_input(path, source=sources[0].name)
         else:
             if tokenizer.eos_id is None:
                 messages.warn(f"{tokenizer.path} names no EOS token, so no document ends with one")
             with rejects_policy(on_error, quarantine, out, messages, force=force) as rejects:
                 for source in sources:
-                    for path in source.paths:
-                        manifest.add_input(path, source=source.name)
+                    for name in source.paths:
+                        manifest.add_input(name, source=source.name)
                 packed = spool_packed(
                     sources, documents, folder.path / SPOOL, origin=origin,
                     inputs=manifest.inputs, digest=tokenizer.digest(), rejects=rejects, limit=limit, workers=workers,
@@ -196,7 +201,7 @@ def _run(
         packed.check_tokenizer(tokenizer.digest())
         if packed.num_targets == 0:
             raise SeaError("nothing to train: no token in it is a target", where=packed.path)
-        data_digest = sha256_file(packed.path)
+        data_digest = packed.digest()
 
         from seatools.engine.export import export_folder
         from seatools.train.run import load_for_training, trained_parts

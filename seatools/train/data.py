@@ -1,4 +1,4 @@
-"""What `train` reads, as packed rows: a packed file as it is, or records packed into `OUT/packed.safetensors`.
+"""What `train` reads, as packed rows: packed files as they are, or records packed into `OUT/packed.safetensors`.
 
 Records are spooled as packed data inside OUT, so that a run fed by a pipe resumes like any other and never tokenises
 twice. The file's metadata tells what it was made from, so that --resume with other data or another --seq-len is
@@ -17,13 +17,14 @@ from typing import Any
 
 from seatools.streams.batches import record_batches
 from seatools.streams.errors import SeaError, UsageError
-from seatools.streams.inputs import expand, parse_labelled, refuse_repeats, shown_together
+from seatools.streams.inputs import TEXT_SUFFIXES, bare_suffix, expand, parse_labelled, refuse_repeats, shown_together
 from seatools.streams.messages import Messages
 from seatools.streams.outputs import open_output
 from seatools.streams.progress import Progress
 from seatools.streams.records import RecordReader, Rejects, check_training
 from seatools.text.documents import Documents, TokenizedDoc
 from seatools.text.packed import PackedData, read_packed, write_packed
+from seatools.text.packed_shards import shard_paths
 from seatools.text.packing import pack
 
 SPOOL = "packed.safetensors"
@@ -38,30 +39,38 @@ class Source:
 
 
 def parse_sources(arguments: Sequence[str], *, outside: Path | None = None) -> list[Source]:
-    """DATA arguments by label, files expanded; one packed file stands alone.
+    """DATA arguments by label, files expanded; packed files, or a folder of them, stand without other data.
 
     Files in the folder `outside` are left out: a resumed run's own, where DATA is a folder around OUT.
     """
     grouped: dict[str, list[str]] = {}
     for argument in arguments:
         label, spec = parse_labelled(argument)
-        paths = expand(spec)
+        paths = _packed_in(spec) or expand(spec)
         if outside is not None:
             paths = [path for path in paths if path == "-" or not Path(path).resolve().is_relative_to(outside)]
         grouped.setdefault(label or "data", []).extend(paths)
     sources = [Source(name, tuple(paths)) for name, paths in grouped.items()]
     refuse_repeats([path for source in sources for path in source.paths])
-    if any(path.endswith(".safetensors") for source in sources for path in source.paths) and (
-        len(sources) > 1 or len(sources[0].paths) > 1
-    ):
+    are_packed = {path.endswith(".safetensors") for source in sources for path in source.paths}
+    if True in are_packed and (len(sources) > 1 or False in are_packed):
         raise UsageError("a packed file cannot be joined with other data", fix="give it alone, or mix before packing")
     return sources
 
 
-def packed_path(sources: Sequence[Source]) -> Path | None:
-    """The packed file that the arguments name, or None when records are to be packed."""
-    only = sources[0].paths[0] if sources and sources[0].paths else ""
-    return Path(only) if only.endswith(".safetensors") else None
+def _packed_in(spec: str) -> list[str]:
+    """The packed parts in a folder that `sea mix --shard-size` wrote, in order; [] for everything else."""
+    parts = shard_paths(spec) if os.path.isdir(spec) else []
+    others = sorted(name for name in os.listdir(spec) if bare_suffix(name) in TEXT_SUFFIXES) if parts else []
+    if others:
+        raise UsageError(f"{spec} holds packed parts and {shown_together(others)}", fix="name the files you mean")
+    return parts
+
+
+def packed_paths(sources: Sequence[Source]) -> list[Path]:
+    """The packed files that the arguments name, in order; [] when records are to be packed."""
+    paths = sources[0].paths if sources else ()
+    return [Path(path) for path in paths] if paths and paths[0].endswith(".safetensors") else []
 
 
 def made_from(

@@ -30,7 +30,7 @@ def count_parameters(model_path: Path) -> int:
     return sum(math.prod(entry["shape"]) for file in files for entry in read_header(file)[0].values())
 
 
-def describe_run(model_path: Path, sources: Sequence[Source], given: Path | None, options: TrainOptions) -> str:
+def describe_run(model_path: Path, sources: Sequence[Source], given: Sequence[Path], options: TrainOptions) -> str:
     """The lines that `--dry-run` prints on stderr."""
     lines = [f"model: {model_path}"]
     if not options.from_config:
@@ -46,10 +46,10 @@ def describe_run(model_path: Path, sources: Sequence[Source], given: Path | None
     for source in sources:
         size = sum(Path(path).stat().st_size for path in source.paths if path != "-")
         lines.append(f"data {source.name}: {len(source.paths)} file(s), {size / 1e6:.1f} MB")
-    if given is not None:
-        from seatools.text.packed import read_packed
+    if given:
+        from seatools.text.packed_shards import read_packed_files
 
-        packed = read_packed(given)
+        packed = read_packed_files(given)
         rows = packed.num_rows
         steps = options.max_steps or steps_for_epochs(options.epochs, batch_size=options.batch_size, num_rows=rows)
         lines.append(f"packed: {rows:,} rows of {packed.row_length}, {steps:,} steps of {options.batch_size} rows")

@@ -27,6 +27,7 @@ from seatools.engine.training_mode import check_seq_len, prepare_for_training
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.messages import Messages
 from seatools.text.packed import PackedData
+from seatools.text.packed_shards import PackedShards
 from seatools.text.tokenizer import Tokenizer
 from seatools.train.options import TrainOptions
 
@@ -89,8 +90,14 @@ def trained_parts(model: PreTrainedModel, options: TrainOptions, messages: Messa
     return parts
 
 
-def rows_with_targets(packed: PackedData) -> np.ndarray:
+def rows_with_targets(packed: PackedData | PackedShards) -> np.ndarray:
     """Numbers int64 of the rows that hold a trained token; a row of a long prompt alone has nothing to teach."""
+    firsts = np.cumsum([0, *(shard.num_rows for shard in packed.shards)])
+    parts = [first + _rows_with_targets(shard) for first, shard in zip(firsts, packed.shards, strict=False)]
+    return np.concatenate(parts)
+
+
+def _rows_with_targets(packed: PackedData) -> np.ndarray:
     lengths = np.diff(packed.row_tokens.astype(np.int64))
     filled = np.flatnonzero(lengths)
     if not len(filled):
@@ -101,7 +108,7 @@ def rows_with_targets(packed: PackedData) -> np.ndarray:
 def train(
     model: PreTrainedModel,
     parts: Sequence[tuple[str, Any]],
-    packed: PackedData,
+    packed: PackedData | PackedShards,
     options: TrainOptions,
     *,
     out: Path,
@@ -136,7 +143,7 @@ def train(
 
 
 def step_gradients(
-    model: PreTrainedModel, packed: PackedData, rows: np.ndarray, options: TrainOptions, pad_id: int
+    model: PreTrainedModel, packed: PackedData | PackedShards, rows: np.ndarray, options: TrainOptions, pad_id: int
 ) -> Callable[[int], dict[str, Any]]:
     """The function of a step's number that leaves its gradients in `model` and returns what to log.
 

@@ -159,9 +159,52 @@ def test_renormalize_goes_on_without_the_source_that_ran_out(sea, two):
 def test_error_fails_before_anything_is_written(sea, tmp_path, two):
     out = tmp_path / "out.jsonl"
     result = sea("mix", *two, "--unit", "bytes", "--on-exhaust", "error", "--budget", 1000, "-o", out)
-    assert result.code == 1 and "source a is used up (4 epochs) at 160" in result.stderr and not out.exists()
+    assert (
+        result.code == 1
+        and "the budget of 1,000 bytes ends at 160: source a is used up (4 epochs)" in result.stderr
+        and not out.exists()
+    )
     enough = sea("mix", *two, "--unit", "bytes", "--on-exhaust", "error", "--budget", 160, "-o", out)
     assert enough.code == 0 and len(out.read_bytes().splitlines()) == 60
+
+
+def test_a_budget_beyond_the_caps_says_what_it_would_take(sea, two):
+    short = sea("mix", *two, "--unit", "bytes", "--budget", 1000)
+    assert (
+        "the budget is not reached: 160 of 1,000 bytes, because source a is used up (4 epochs); "
+        "the budget would take 500 bytes of it (25.0 epochs)"
+    ) in short.stderr
+    unequal = sea("mix", *two, "--unit", "bytes", "--on-exhaust", "renormalize", "--budget", 200)
+    assert "source a is used up (4 epochs); the others go on without it; the budget would take 100" in unequal.stderr
+
+
+def test_temperature_weighs_by_size(sea, two):
+    # b has twice the bytes of a: 1/sqrt(2) at T = 2, and nothing but the sizes at T = 1.
+    plan = plan_of(sea("mix", *two, "--unit", "bytes", "--temperature", 1, "--dry-run"))
+    assert [row["emitted_docs"] for row in plan.values()] == [10, 10]
+    plan = plan_of(sea("mix", *two, "--unit", "bytes", "--temperature", 2, "--dry-run"))
+    assert [row["weight"] for row in plan.values()] == [0.707107, 1.0]
+
+
+def test_unimax_gives_what_a_small_source_cannot_fill_to_the_others(sea, tmp_path, two):
+    small = write(tmp_path / "c.jsonl", ["cc"])
+    options = ["--unit", "bytes", "--unimax", "--budget", 60, "--dry-run"]
+    result = sea("mix", f"c={small}", f"{two[0]}:@3", two[1], *options)
+    plan = plan_of(result)
+    assert {name: row["emitted"] for name, row in plan.items()} == {"c": 8, "a": 26, "b": 28}
+    assert [row["target_share"] for row in plan.values()] == [0.133333, 0.433333, 0.433333]
+    assert plan["c"]["epochs"] == 4.0 and "used up" not in result.stderr
+
+
+def test_every_window_is_within_its_share(sea, tmp_path):
+    for name, length in (("a", 1000), ("b", 4000)):
+        write(tmp_path / f"{name}.jsonl", [name * (length + i % 100) for i in range(50)])
+    sources = [f"a={tmp_path / 'a.jsonl'}:1", f"b={tmp_path / 'b.jsonl'}:3"]
+    options = ["--unit", "bytes", "--budget", "3M", "--max-epochs", 99, "--dry-run"]
+    result = sea("mix", *sources, *options)
+    rows = plan_of(result)
+    assert 0 < rows["b"]["window_deviation"] == rows["a"]["window_deviation"] < 0.004  # 4,100 of a million
+    assert "in every window of a million bytes shares are within 0." in result.stderr
 
 
 def test_limit_reads_so_many_records_of_each_source(sea, two):
@@ -229,7 +272,8 @@ def test_a_dry_run_writes_nothing(sea, tmp_path, two):
         "source": "a", "files": 1, "docs": 10, "bytes": 20, "tokens": None, "loss_tokens": None,
         "bytes_per_token": None, "rejected": 1, "weight": 1.0, "max_epochs": 1, "unit": "docs", "emitted": 10,
         "emitted_docs": 10, "emitted_bytes": 20, "emitted_tokens": None, "emitted_loss_tokens": None, "epochs": 1.0,
-        "share": 0.5, "target_share": 0.5, "exhausted": True,
+        "share": 0.5, "target_share": 0.5, "window_deviation": None, "exhausted": True,
+        "units_wanted": None, "phases": [],
     }  # fmt: skip
 
 
@@ -267,6 +311,21 @@ def test_a_tokenizer_that_does_not_know_the_script_is_told_of(sea, tmp_path):
     result = sea("mix", f"th={th}", f"ab={ab}", "--tokenizer", tmp_path / "tokenizer.json")
     assert "source th: the tokenizer turns" in result.stderr and "of its tokens into <unk>" in result.stderr
     assert "source ab" not in result.stderr
+
+
+def test_a_tokenizer_that_loses_the_text_is_an_error_unless_allowed(sea, tmp_path):
+    from tokenizers import Tokenizer
+    from tokenizers.models import Unigram
+
+    Tokenizer(Unigram([("<unk>", 0.0), ("a", -1.0), ("b", -1.0)], unk_id=0)).save(str(tmp_path / "tokenizer.json"))
+    th = write(tmp_path / "th.jsonl", ["ก a ข b ค a", "ab"])
+    options = [f"th={th}", "--tokenizer", tmp_path / "tokenizer.json"]
+    failed = sea("mix", *options, "-o", tmp_path / "out.jsonl")
+    assert failed.code == 1 and not (tmp_path / "out.jsonl").exists()
+    assert "source th: the tokenizer turns 38% of its tokens into <unk>" in failed.stderr
+    assert "--allow-unk" in failed.stderr
+    allowed = sea("mix", *options, "--allow-unk")
+    assert len(allowed.stdout.splitlines()) == 2 and "warning: source th: the tokenizer turns 37.5%" in allowed.stderr
 
 
 def test_the_manifest_says_what_went_in_and_out(sea, tmp_path, two, byte_tokenizer):
@@ -334,21 +393,46 @@ def test_a_record_that_cannot_be_tokenised_is_a_reject(sea, tmp_path, byte_token
         (["a=a.jsonl", "--unit", "docs", "-o", "empty.jsonl"], 2, "exists"),
         (["a=a.jsonl", "--unit", "docs", "-o", "no/folder.jsonl"], 2, "no such folder"),
         (["a=-", "--unit", "docs", "--on-error", "quarantine"], 2, "--quarantine FILE"),
+        (["a=prefs.jsonl", "--unit", "docs"], 1, "prefs.jsonl:1: preference data (chosen, rejected)"),
+        (["a=mixed.jsonl", "--tokenizer", "TOK"], 1, "mixed.jsonl:2: a chat record needs a chat template"),
+        (["a=a.jsonl:2", "--unit", "docs", "--temperature", "2"], 2, "source a has one of its own"),
+        (["a=a.jsonl:2", "--unit", "docs", "--unimax", "--budget", "9"], 2, "source a has one of its own"),
+        (["a=a.jsonl", "--unit", "docs", "--unimax"], 2, "--unimax needs a budget"),
+        (["a=a.jsonl", "--unit", "docs", "--unimax", "--temperature", "2"], 2, "both make the weights"),
+        (["a=a.jsonl", "--unit", "docs", "--temperature", "nan"], 2, "between 0.1 and"),
+        (["a=a.jsonl", "--unit", "docs", "--join-turns", "1"], 2, "--join-turns"),
+        (["a=a.jsonl", "--unit", "docs", "--per-group-cap", "1"], 2, "--balance lang"),
+        (["a=a.jsonl", "--unit", "docs", "--balance", "lang"], 1, 'have no "lang"'),
+        (["--plan", "no.toml", "--unit", "docs"], 2, "no.toml: No such file"),
         ([], 2, "missing argument"),
     ],
 )
-def test_what_cannot_be_is_refused_and_leaves_nothing(sea, tmp_path, monkeypatch, options, code, message):
+def test_what_cannot_be_is_refused_and_leaves_nothing(
+    sea, tmp_path, monkeypatch, byte_tokenizer, options, code, message
+):
     monkeypatch.chdir(tmp_path)
+    options = [byte_tokenizer if option == "TOK" else option for option in options]
+    chat = b'{"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}\n'
+    (tmp_path / "mixed.jsonl").write_bytes(b'{"text": "one"}\n' + chat)
+    (tmp_path / "prefs.jsonl").write_bytes(b'{"prompt": "q", "chosen": "a", "rejected": "b"}\n')
     write(tmp_path / "a.jsonl", ["one"])
     (tmp_path / "empty.jsonl").write_bytes(b"\n")
     (tmp_path / "broken.jsonl").write_bytes(b"{\n[]\n")
     before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
     result = sea("mix", *options)
     assert (result.code, result.stdout) == (code, b"") and message in result.stderr
-    assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before
+    kept = [name for name in os.listdir(tmp_path) if not name.endswith(".sea-index")]
+    assert {name: (tmp_path / name).read_bytes() for name in kept} == before
 
 
 def test_a_file_in_two_sources_is_told_of(sea, tmp_path):
     path = write(tmp_path / "a.jsonl", ["one"])
     result = sea("mix", f"a={path}", f"b={tmp_path}/*.jsonl", "--unit", "docs")
     assert result.code == 0 and f"{path} is in source a and in source b" in result.stderr
+
+
+def test_other_units_show_what_they_become_in_tokens(sea, two, byte_tokenizer):
+    result = sea("mix", *two, "--tokenizer", byte_tokenizer, "--unit", "docs", "--dry-run")
+    lines = result.stderr.splitlines()
+    assert lines[0].split()[-5:] == ["emitted", "docs", "share", "emitted", "tokens"]
+    assert [line.split()[-2:] for line in lines[1:3]] == [["50.00%", "40"], ["50.00%", "60"]]

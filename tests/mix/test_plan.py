@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seatools.mix.document_store import DocumentStore
@@ -48,6 +48,7 @@ PLANS = st.builds(
 
 
 @given(PLANS)
+@settings(max_examples=40, deadline=None)
 def test_no_document_comes_more_often_than_its_cap_nor_before_the_others_came_as_often(plan):
     came = Counter(plan.documents())
     for source, (index, row) in enumerate(zip(plan.indexes, plan.rows, strict=True)):
@@ -57,6 +58,7 @@ def test_no_document_comes_more_often_than_its_cap_nor_before_the_others_came_as
 
 
 @given(PLANS)
+@settings(max_examples=40, deadline=None)
 def test_the_rows_count_what_is_emitted(plan):
     emitted = list(plan.documents())
     for source, (index, row) in enumerate(zip(plan.indexes, plan.rows, strict=True)):

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 
-from seatools.text.documents import Documents
+import orjson
+
+from seatools.mix.join_turns import join_turns
+from seatools.streams.records import Record
+from seatools.text.documents import Documents, load_documents
 from seatools.text.tokenizer import load_tokenizer
 
 
@@ -29,3 +33,32 @@ def test_the_ratio_by_tokens_is_the_one_asked_for(sea, shared, tmp_path):
 
     thai = set((mono / "th_thaigov.jsonl").read_bytes().splitlines())
     assert all(line in thai for line, record in zip(lines, records, strict=True) if "lang" in record)
+
+
+def test_every_end_of_turn_of_an_answer_is_trained_with_a_template_that_marks_nothing(shared):
+    rows = [json.loads(line) for line in (shared / "data" / "mgsm" / "th.jsonl").read_bytes().splitlines()]
+    singles = []
+    for line, row in enumerate(rows, 1):
+        answer = {"role": "assistant", "content": str(row["answer_number"])}
+        value = {"messages": [{"role": "user", "content": row["question"]}, answer]}
+        singles.append(Record(orjson.dumps(value), value, "sft.jsonl", line))
+    joined = [record.value for record in join_turns(4, seed=0, name="sft")(iter(singles))]
+    assert max(len(value["messages"]) for value in joined) == 8
+
+    documents = load_documents(shared / "tokenizers" / "qwen2")
+    assert "generation" not in documents.template.source.replace("add_generation_prompt", "")
+    tokenizer = documents.tokenizer
+    start, end = tokenizer.special_ids["<|im_start|>"], tokenizer.special_ids["<|im_end|>"]
+    assistant, answers = tokenizer.encode("assistant\n"), []
+    for doc in documents.encode(joined):
+        ids, mask = doc.ids.tolist(), doc.loss_mask.tolist()
+        begins = [at for at, id in enumerate(ids) if id == start] + [len(ids)]
+        for begin, after in zip(begins, begins[1:], strict=False):
+            head = begin + 1 + len(assistant)
+            if ids[begin + 1 : head] == assistant:
+                stop = ids.index(end, begin)
+                assert mask[begin:head] == [0] * (head - begin) and mask[head : stop + 1] == [1] * (stop + 1 - head)
+                answers.append(tokenizer.decode(ids[head:stop]))
+            else:
+                assert not any(mask[begin:after])
+    assert sorted(answers) == sorted(str(row["answer_number"]) for row in rows)

@@ -13,13 +13,14 @@ from seatools.streams.errors import UsageError
 @pytest.mark.parametrize(
     ("argument", "expected"),
     [
-        ("th=a.jsonl", ("th", "a.jsonl", Fraction(1), None)),
+        ("th=a.jsonl", ("th", "a.jsonl", None, None)),
         ("th=a.jsonl:3", ("th", "a.jsonl", Fraction(3), None)),
         ("th=a.jsonl:0.1", ("th", "a.jsonl", Fraction(1, 10), None)),
         ("th=a.jsonl:.5@2", ("th", "a.jsonl", Fraction(1, 2), 2)),
         ("th=a.jsonl:1e-3", ("th", "a.jsonl", Fraction(1, 1000), None)),
+        ("th=a.jsonl:@3", ("th", "a.jsonl", None, 3)),
         ("th=data/*.jsonl.zst:2@10", ("th", "data/*.jsonl.zst", Fraction(2), 10)),
-        ("th=s3:v2/a.jsonl", ("th", "s3:v2/a.jsonl", Fraction(1), None)),
+        ("th=s3:v2/a.jsonl", ("th", "s3:v2/a.jsonl", None, None)),
         ("th=s3:v2/a.jsonl:4", ("th", "s3:v2/a.jsonl", Fraction(4), None)),
         ("th=-:1", ("th", "-", Fraction(1), None)),
         ("th=@list.txt:2", ("th", "@list.txt", Fraction(2), None)),

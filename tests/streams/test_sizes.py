@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from seatools.streams.errors import UsageError
-from seatools.streams.sizes import human_count, parse_count
+from seatools.streams.sizes import human_count, parse_bytes, parse_count
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,21 @@ def test_counts_are_exact(text: str, value: int) -> None:
 def test_what_is_not_a_count_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="is not a (size|whole number)"):
         parse_count(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("4096", 4096), ("1B", 1), ("256MB", 256_000_000), ("256M", 256_000_000), ("1.5 kb", 1500), ("2GiB", 2 << 30),
+     ("1TB", 10**12), ("0.5KiB", 512)],
+)  # fmt: skip
+def test_sizes_in_bytes(text: str, value: int) -> None:
+    assert parse_bytes(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "0", "MB", "-1MB", "1.5", "2XB", "1iB", "1e6", "0.3KiB"])
+def test_what_is_no_size_in_bytes_is_a_usage_error(text: str) -> None:
+    with pytest.raises(UsageError, match="bytes"):
+        parse_bytes(text)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,42 @@
+"""Small sources for tests of `seatools.mix`: files of records, indexed, and planned without the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from seatools.mix.document_store import DocumentStore
+from seatools.mix.options import MixOptions
+from seatools.mix.plan import Plan, make_plan
+from seatools.mix.source_index import SourceIndex, build_index
+from seatools.mix.source_specs import SourceSpec
+from seatools.streams.records import Rejects
+
+
+def write_records(path: Path, texts: Sequence[str], **more: Any) -> Path:
+    """A JSONL file of text records."""
+    path.write_bytes(b"".join(orjson.dumps({"text": text, **more}) + b"\n" for text in texts))
+    return path
+
+
+def spec_of(path: Path | str, name: str = "a", weight: int = 1) -> SourceSpec:
+    """One source."""
+    return SourceSpec(name=name, glob=str(path), weight=Fraction(weight), max_epochs=None)
+
+
+def index_of(path: Path | str, store: DocumentStore, rejects: Rejects | None = None, **options: Any) -> SourceIndex:
+    """Its index, by default without a tokenizer."""
+    options = {"documents": None, "quiet": True, **options}
+    return build_index(spec_of(path), store, rejects or Rejects(), **options)
+
+
+def plan_of(paths: Sequence[Path], store: DocumentStore, *, documents: Any = None, **options: Any) -> Plan:
+    """A plan over one source a path (weights 1, 2, 3, ...), by documents."""
+    specs = [spec_of(path, f"s{i}", i + 1) for i, path in enumerate(paths)]
+    indexes = [build_index(spec, store, Rejects(), documents=documents, quiet=True) for spec in specs]
+    options = {"unit": "docs", "max_epochs": 2, "on_exhaust": "renormalize", **options}
+    return make_plan(indexes, MixOptions(sources=tuple(specs), **options))
