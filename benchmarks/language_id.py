@@ -5,7 +5,7 @@
 Real text of ../shared/data: every line of NTREX (news, translated by people) and every paragraph of 20 characters or
 more of UDHR in the languages of our tables. Right is the language itself, Indonesian and Malay being one; "not sure" is
 not right. Documents mostly are longer than these lines, so this is a floor. The table between the markers of
-docs/language-id.md is written anew; without --fasttext FILE its columns are left out.
+docs/language-id.md is written anew; without --fasttext FILE its columns are left out. --no-record writes nothing.
 """
 
 from __future__ import annotations
@@ -98,15 +98,12 @@ def main() -> None:
     """Measure, write the page, record."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--fasttext", help="lid.176.bin, lid.176.ftz, GlotLID: a model of your own")
-    parser.add_argument("--no-record", action="store_true")
+    parser.add_argument("--no-record", action="store_true", help="only print: no record, and docs/ stays as it is")
     arguments = parser.parse_args()
     names = ["script", "cld2", *([f"fasttext:{arguments.fasttext}"] if arguments.fasttext else [])]
     sets = {"NTREX": ntrex(), "UDHR": udhr()}
     tiers = {name.partition(":")[0]: LanguageTier(name) for name in names}
     found = {name: {label: confusion(lines, tier) for label, lines in sets.items()} for name, tier in tiers.items()}
-    text = PAGE.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    PAGE.write_text(f"{before}{BEGIN}\n{page(sets, tiers, found)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
     accuracy = {
         tier: {
             label: {lang: said[lang] / said.total() for lang, said in langs.items()} for label, langs in by_set.items()
@@ -117,6 +114,8 @@ def main() -> None:
         for label, langs in by_set.items():
             print(f"{tier:8} {label:6}", " ".join(f"{lang} {value:.3f}" for lang, value in langs.items()))
     if not arguments.no_record:
+        before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n{page(sets, tiers, found)}\n{END}{rest.split(END)[1]}", encoding="utf-8")
         record("language_id", {"accuracy": accuracy, "fasttext": arguments.fasttext})
 
 

@@ -41,10 +41,11 @@ _sea() {
             words="--plan --tokenizer --unit --temperature --unimax --budget --max-epochs --on-exhaust --shuffle --chat-template --normalize --zero-width --lang --lang-id --lang-check --write-lang --dedup --quality --quality-rules --decontaminate --score-with --score-quantile --device --rejects --join-turns --balance --per-group-cap --allow-unk --pack --pack-window --shard --shard-size --index-dir --no-index --pattern --output -o --force --seed --limit --workers --dry-run --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         train)
             case $prev in
+                --order) COMPREPLY=($(compgen -W "auto file shuffled" -- "$cur")); return ;;
                 --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--output -o --seq-len --batch-size --micro-batch --epochs --max-steps --lr --schedule --warmup --weight-decay --clip --save-every --keep --resume --from-config --neurons --neuron-langs --gradient-checkpointing --tokenizer --pattern --chat-template --seed --device --dtype --workers --limit --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--output -o --seq-len --batch-size --micro-batch --epochs --max-steps --order --lr --schedule --warmup --weight-decay --clip --save-every --keep --resume --from-config --neurons --neuron-langs --gradient-checkpointing --tokenizer --pattern --chat-template --seed --device --dtype --workers --limit --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         lsn-detect)
             case $prev in
                 --method) COMPREPLY=($(compgen -W "lape plnd random" -- "$cur")); return ;;

@@ -40,3 +40,20 @@ def plan_of(paths: Sequence[Path], store: DocumentStore, *, documents: Any = Non
     indexes = [build_index(spec, store, Rejects(), documents=documents, quiet=True) for spec in specs]
     options = {"unit": "docs", "max_epochs": 2, "on_exhaust": "renormalize", **options}
     return make_plan(indexes, MixOptions(sources=tuple(specs), **options))
+
+
+def emitted(plan: Plan) -> list[tuple[int, int]]:
+    """(source, document number) of each emission of a plan, in order."""
+    sources, docs = plan.emissions(0, len(plan.schedule.order))
+    return list(zip(sources.tolist(), docs.tolist(), strict=True))
+
+
+def texts(output: bytes) -> list[str]:
+    """The texts of lines of JSONL."""
+    return [orjson.loads(line)["text"] for line in output.splitlines()]
+
+
+def plan_rows(result: Any) -> dict[str, dict[str, Any]]:
+    """The rows of `sea mix --dry-run`, by source."""
+    assert result.code == 0, result.stderr
+    return {row["source"]: row for row in map(orjson.loads, result.stdout.splitlines())}

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, cast
 
-import numpy as np
-
-from seatools.streams.errors import UsageError
-from seatools.streams.inputs import parse_labelled, refuse_repeats, same_file
+from seatools.engine.deferred_scores import deferred_scores
+from seatools.streams.inputs import parse_labelled, refuse_repeats
 from seatools.streams.manifest import Manifest
 from seatools.streams.messages import Messages
 from seatools.streams.outputs import check_output, open_output
 from seatools.streams.progress import Progress
-from seatools.streams.quarantine import rejects_policy
+from seatools.streams.quarantine import refuse_shared_rejects, rejects_policy
 from seatools.streams.records import Record, RecordReader, Rejects, check_training
-from seatools.text.cleaning.cleaner import Cleaner, Score
+from seatools.text.cleaning.cleaner import Cleaner
 from seatools.text.cleaning.options import CleaningOptions
+from seatools.text.tokenizer import load_tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,26 +82,29 @@ def run(options: CleanRun, messages: Messages) -> None:
         inputs = [path for source in sources for path in source.paths]
         refuse_repeats(inputs)
         used = cleaning.files_used()
-        _refuse_shared_outputs(output, rejects_path, bad_lines.quarantine_path)
+        refuse_shared_rejects(rejects_path, output, bad_lines.quarantine_path)
         check_output(output, force=options.force, inputs=[*inputs, *used])
         check_output(rejects_path, force=options.force, inputs=[*inputs, *used])
         rejected: IO[bytes] | None = None
         if rejects_path is not None:
             rejected = stack.enter_context(open_output(rejects_path, force=options.force, inputs=inputs))
-        score = _score(cleaning, options.workers, messages)
-        cleaner = stack.enter_context(Cleaner(cleaning, rejects=rejected, workers=options.workers, score=score))
+        model, workers, quiet = cleaning.score_with, options.workers, messages.quiet
+        score = None
+        if model is not None:  # its tokenizer is opened now, so that a wrong path is no surprise after hours of reading
+            score = deferred_scores(model, load_tokenizer(model), device=cleaning.device, workers=workers, quiet=quiet)
+        cleaner = stack.enter_context(Cleaner(cleaning, rejects=rejected, workers=workers, score=score))
         for warning in cleaner.warnings:
             messages.warn(warning)
         with (
             open_output(output, force=options.force, inputs=inputs) as stream,
-            Progress("cleaning", quiet=messages.quiet) as progress,
+            Progress("cleaning", quiet=quiet) as progress,
         ):
             for record in _cleaned(cleaner, sources, progress):
                 stream.write(record.raw + b"\n")
     manifest.rejects = bad_lines.counts + cleaner.rejected
     manifest.counts = {name: counts.as_dict() for name, counts in cleaner.counts.items()}
     messages.info(cleaner.summary() + ("; nothing is written" if options.dry_run else ""))
-    if not options.dry_run and output not in (None, "-"):
+    if not options.dry_run and (output not in (None, "-") or rejects_path is not None):
         for source in sources:
             manifest.add_inputs(source.paths, source.sha256)
         manifest.add_inputs(used)
@@ -113,44 +115,10 @@ def _cleaned(cleaner: Cleaner, sources: list[_Source], progress: Progress) -> It
     """The records that are kept, source by source."""
     if not cleaner.options.two_passes:
         for source in sources:
-            yield from cleaner.stream(_counted(source, progress), source.lang, source.argument)
+            yield from cleaner.stream(progress.counting(source), source.lang, source.argument)
         return
     for source in sources:
-        cleaner.read(source.argument, source.lang, _counted(source, progress))
+        cleaner.read(source.argument, source.lang, progress.counting(source))
     cleaner.settle()
     for source in sources:
         yield from cleaner.survivors(source.argument)
-
-
-def _counted(records: Iterable[Record], progress: Progress) -> Iterator[Record]:
-    for record in records:
-        yield record
-        progress.advance()
-
-
-def _score(cleaning: CleaningOptions, workers: int, messages: Messages) -> Score | None:
-    if cleaning.score_with is None:
-        return None
-    from seatools.text.tokenizer import load_tokenizer
-
-    model = cleaning.score_with
-    tokenizer = load_tokenizer(model)  # now, so that a wrong path is no surprise after hours of reading
-
-    def score(texts: Iterable[str]) -> np.ndarray:
-        from seatools.engine.document_scores import score_documents
-
-        return score_documents(
-            model, texts, tokenizer=tokenizer, device=cleaning.device, workers=workers, quiet=messages.quiet
-        )
-
-    return score
-
-
-def _refuse_shared_outputs(output: str | None, rejects: str | None, quarantine: str | None) -> None:
-    """Two streams into one file would tear each other's lines."""
-    if rejects is None:
-        return
-    if rejects == "-" or (output not in (None, "-") and same_file(rejects, str(output))):
-        raise UsageError("the rejects file is the output", fix="--rejects ANOTHER")
-    if quarantine is not None and same_file(rejects, quarantine):
-        raise UsageError("the rejects file is the quarantine file", fix="--rejects ANOTHER")

@@ -36,9 +36,9 @@ def embed_init(
     old_tokenizer: Annotated[
         Path | None, typer.Option("--old-tokenizer", metavar="TOK", help="MODEL's own tokenizer, if it is not in MODEL")
     ] = None,
-    method: Annotated[str, typer.Option("--method", help="how a new row is made, see below")] = "subword-mean",
+    method: Annotated[str, typer.Option("--method", help="how a new row is made, see below")] = "auto",
     head_method: Annotated[
-        str | None, typer.Option("--head-method", help="for the rows of an untied head [default: as --method]")
+        str | None, typer.Option("--head-method", help="for the rows of an untied head [default: by --method]")
     ] = None,
     norm_match: Annotated[
         bool, typer.Option("--norm-match", help="scale each new row to the mean norm of the old ones")
@@ -88,12 +88,14 @@ def embed_init(
     examples:
       sea embed-init MODEL --tokenizer extended -o OUT
       sea embed-init MODEL --tokenizer extended -o OUT --pad-to-multiple 64 --link --verify
-      sea embed-init MODEL --tokenizer extended -o OUT --method weighted-last --head-method weighted-first
+      sea embed-init MODEL --tokenizer extended -o OUT --method subword-mean --head-method first-piece
       sea embed-init MODEL --tokenizer extended -o OUT --reinit extended/existing_tokens.jsonl
       sea embed-init MODEL --tokenizer extended -o OUT --method focus --text th=thai.jsonl
 
     \b
     methods:
+      auto               weighted-first where the head is tied, else weighted-last for the embedding and
+                         weighted-first for the head: the best without text or donor in docs/embed-init.md
       subword-mean       the mean of the old tokens that spelled the new one (SambaLingo)
       weighted-last      the same, leaning to the last of them; weighted-first, to the first
       last-piece         the last of them alone; first-piece, the first (EEVE, for heads)
@@ -104,7 +106,7 @@ def embed_init(
       focus              old rows of tokens used alike in --text (needs the vectors extra)
       omp                old rows in the mixture that makes the token's row in --donor
       distill            subword-mean, then trained until the model sees in the token what it saw in its pieces
-                         (loads the model; reads --text; for input rows, an untied head gets subword-mean)
+                         (loads the model; reads --text; for input rows, an untied head gets weighted-first)
 
     Old rows move with their tokens, bit for bit; OUT/new_rows.jsonl lists every new row. Rows that no token uses stay
     as they are and are used first; rows added as padding are zero. A new token's head bias is the mean of the old ones.
@@ -156,6 +158,7 @@ def embed_init(
         for note in read.notes:
             messages.warn(f"{read.path}: {note}")
     plan = make_plan(model, old, new, options)
+    options = options.resolved(plan.checkpoint.tied)
     if dry_run:
         messages.info(describe(plan, options))
         return
@@ -177,9 +180,10 @@ def embed_init(
         manifest.add_input(path)
     manifest.write(output)
     counts = manifest.counts
+    made_by = options.method if plan.checkpoint.tied else f"{options.method} / {options.head}"
     reinitialised = f", {counts['reinit_tokens']:,} made anew" if reinit else ""
     messages.info(
-        f"{output}: {counts['new_tokens']:,} new tokens by {method}{reinitialised}, {counts['kept_tokens']:,} kept "
+        f"{output}: {counts['new_tokens']:,} new tokens by {made_by}{reinitialised}, {counts['kept_tokens']:,} kept "
         f"({counts['moved_tokens']:,} at another id), {counts['dropped_tokens']:,} dropped; "
         f"{counts['old_rows']:,} -> {counts['rows']:,} rows"
     )

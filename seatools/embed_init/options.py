@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from seatools.embed_init.combined_rows import PIECE_WEIGHTS
 from seatools.embed_init.existing_tokens import REASONS
@@ -10,6 +10,7 @@ from seatools.streams.errors import UsageError
 
 DRAWN = ("mean", "gaussian", "gaussian-diagonal", "gaussian-full", "xavier")
 METHODS = (*PIECE_WEIGHTS, *DRAWN, "focus", "omp", "distill")
+AUTO = "auto"
 _WITH_TEXT = ("focus", "distill")
 
 
@@ -17,10 +18,10 @@ _WITH_TEXT = ("focus", "distill")
 class EmbedInitOptions:
     """Options of `sea embed-init`."""
 
-    method: str = "subword-mean"
-    """For rows of the input embedding, and of a tied head with it."""
+    method: str = AUTO
+    """For rows of the input embedding, and of a tied head with it; auto: see `resolved`."""
     head_method: str | None = None
-    """For rows of an untied head; None: as `method`, but subword-mean beside distill, which has no head rows."""
+    """For rows of an untied head; None: as `method`, but weighted-first beside distill, which has no head rows."""
     norm_match: bool = False
     """Each new row is scaled to the mean norm of the old ones, matrix by matrix."""
     reinit: str | None = None
@@ -46,11 +47,11 @@ class EmbedInitOptions:
 
     def __post_init__(self) -> None:
         for flag, method in (("--method", self.method), ("--head-method", self.head_method)):
-            if method is not None and method not in METHODS:
+            if method is not None and method not in METHODS and (flag, method) != ("--method", AUTO):
                 raise UsageError(f'{flag}: no method "{method}"', fix=", ".join(METHODS))
         if self.head_method == "distill":
             raise UsageError(
-                "--head-method distill: Token Distillation makes input rows only", fix="--head-method subword-mean"
+                "--head-method distill: Token Distillation makes input rows only", fix="--head-method weighted-first"
             )
         chosen = {self.method, self.head}
         for wanted, given, flag in (
@@ -77,4 +78,12 @@ class EmbedInitOptions:
         """The method of an untied head."""
         if self.head_method is not None:
             return self.head_method
-        return "subword-mean" if self.method == "distill" else self.method
+        return "weighted-first" if self.method == "distill" else self.method
+
+    def resolved(self, tied: bool) -> EmbedInitOptions:
+        """With methods in the place of auto: those that were best without text or donor in docs/embed-init.md."""
+        if self.method != AUTO:
+            return self
+        if tied:
+            return replace(self, method="weighted-first")
+        return replace(self, method="weighted-last", head_method=self.head_method or "weighted-first")

@@ -1,8 +1,8 @@
 """Which packed rows make up step s: a pure function of (seed, step), so that a resumed run replays nothing.
 
-Epoch e visits all rows once in the order of a permutation keyed by (seed, e); steps take the endless concatenation
-of epochs, `batch_size` rows at a time. The permutation is the argsort of raw PCG64 words, which numpy keeps the same in
-every release (NEP 19), so that a run can be resumed after an upgrade.
+Epoch e visits all rows once, in their own order or in that of a permutation keyed by (seed, e); steps take the
+endless concatenation of epochs, `batch_size` rows at a time. The permutation is the argsort of raw PCG64 words, which
+numpy keeps the same in every release (NEP 19), so that a run can be resumed after an upgrade.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ def _epoch_order(seed: int, epoch: int, num_rows: int) -> np.ndarray:
     return np.argsort(np.random.PCG64([seed, epoch, 1]).random_raw(num_rows), kind="stable")
 
 
-def rows_of_step(step: int, *, batch_size: int, num_rows: int, seed: int) -> list[int]:
-    """Row numbers of step `step` (from 1), `batch_size` of them."""
+def rows_of_step(step: int, *, batch_size: int, num_rows: int, seed: int, shuffled: bool = True) -> list[int]:
+    """Row numbers of step `step` (from 1), `batch_size` of them; not `shuffled`: row after row, epoch after epoch."""
     first = (step - 1) * batch_size
+    if not shuffled:
+        return [place % num_rows for place in range(first, first + batch_size)]
     return [
         int(_epoch_order(seed, place // num_rows, num_rows)[place % num_rows])
         for place in range(first, first + batch_size)

@@ -3,10 +3,13 @@
 For instruction data, of which English has most: each language of a source gets the same share of the units that the
 source has, which are best counted in trained tokens (`--unit loss-tokens`; SambaLingo and SeaLLMs balance their SFT
 languages). The parts are sources of their own from there on: NAME.LANG, with epochs, shares and an order of its own.
+A `lang` comes from the data and the name goes to terminals, tables and metadata, so what it has besides printable
+characters, and its spaces and slashes, stand there as codes, and a long one is cut.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,6 +20,8 @@ from seatools.mix.source_index import SourceIndex
 from seatools.mix.source_specs import check_names
 from seatools.streams.errors import SeaError
 from seatools.streams.inputs import shown
+
+MAX_SHOWN = 40  # characters of a `lang` in a name
 
 
 def balanced_by_lang(indexes: Sequence[SourceIndex], *, per_group_cap: int | None, seed: int) -> list[SourceIndex]:
@@ -47,7 +52,7 @@ def _parts(index: SourceIndex, per_group_cap: int | None, seed: int) -> list[Sou
     parts = []
     for lang in found:
         numbers = np.flatnonzero(np.isin(of_each, [number for number, name in enumerate(names) if name == lang]))
-        name = f"{spec.name}.{lang}"
+        name = f"{spec.name}.{shown_lang(lang)}"
         if per_group_cap is not None and len(numbers) > per_group_cap:
             kept = epoch_order(len(numbers), seed=seed, name=f"{name}\0cap", epoch=0)[:per_group_cap]
             numbers = numbers[np.sort(kept)]
@@ -56,3 +61,15 @@ def _parts(index: SourceIndex, per_group_cap: int | None, seed: int) -> list[Sou
         chosen.stored_files = index.stored_files
         parts.append(chosen)
     return parts
+
+
+def shown_lang(lang: str) -> str:
+    """A `lang` as a part of a name, in printable characters without spaces and slashes; no two have one name."""
+    name = "".join(char if char.isprintable() and char not in " /\\" else _code(ord(char)) for char in lang)
+    if len(name) <= MAX_SHOWN:
+        return name
+    return f"{name[: MAX_SHOWN - 12]}...{hashlib.sha256(lang.encode()).hexdigest()[:9]}"
+
+
+def _code(number: int) -> str:
+    return f"\\x{number:02x}" if number < 256 else f"\\u{number:04x}" if number < 1 << 16 else f"\\U{number:08x}"

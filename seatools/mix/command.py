@@ -163,7 +163,7 @@ def mix(
     ] = 10_000,
     shard: Annotated[
         str | None,
-        typer.Option("--shard", metavar="I/N", help="write stretch I (from 0) of N only; all of them are the whole"),
+        typer.Option("--shard", metavar="I/N", help="write stretch I (from 0) of N only; rejects go with shard 0"),
     ] = None,
     shard_size: Annotated[
         str | None,

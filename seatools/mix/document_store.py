@@ -4,8 +4,8 @@ A plain file is read again where it lies (at most 128 files open at a time). Wha
 pipes, compressed files - goes once, decompressed, into one unnamed file of the private temporary folder (gone when the
 process ends, however it ends), and so do records that a cleaning stage changed, into another. A file whose size, time
 or inode changes between the first reading and the last is an error, for the plan would no longer be true of it; and
-so is a line that no longer has the hash (xxh3) under which it was counted. Cost of a document once read: one `pread`
-and one hash, about 2 us.
+so is a line that no longer has the hash (xxh3) under which it was counted. Cost of a document once read: a `pread` and
+a hash.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from seatools.streams.records import Check, Record, RecordReader, Rejects, dump
 _BOM = b"\xef\xbb\xbf"
 MAX_OPEN_FILES = 128
 COPY_BYTES = 1 << 20
-Identity = tuple[int, int, int]  # size, modification time in ns, inode
+Identity = tuple[int, int, int, int]  # size, times of modification and of the inode's change in ns, inode
 
 
 class Place(NamedTuple):
@@ -56,8 +56,8 @@ class StoredFile:
     identity: Identity | None
     """As it was when reading began; None for stdin, pipes and devices."""
     sha256: str | None = None
-    """Of the decompressed bytes of stdin once it was read to its end, of a file whose index knows it; else the manifest
-    hashes it."""
+    """Of the decompressed bytes of stdin or a pipe once it was read to its end, or of a file whose index knows it; else
+    the manifest hashes it."""
     is_input: bool = True
 
 
@@ -89,7 +89,8 @@ class DocumentStore:
     def records(
         self, specs: Sequence[str], *, check: Check, rejects: Rejects, limit: int | None = None
     ) -> Iterator[tuple[Record, Place]]:
-        """The records of a source, each with its place."""
+        """The records of a source, each with its place, from its files in the order of their names (also those of an
+        `@list.txt`, so that the order of a list changes nothing)."""
         reader = _PlacedReader(self, specs, check, rejects, limit)
         for record in reader:
             offset, content = reader.lines.latest()
@@ -246,13 +247,14 @@ class _Spool:
 
 
 class _CountedLines:
-    """A stream that knows where its latest line stands; spooled as it is read, stdin hashed on the way."""
+    """A stream that knows where its latest line stands; spooled as it is read, and hashed where that is the only time
+    (stdin, pipes)."""
 
     def __init__(self, stream: IO[bytes], file: StoredFile) -> None:
         self.stream, self.file = stream, file
         self._line = b""
         self._end = 0
-        self._sha256 = hashlib.sha256() if file.path == "-" else None
+        self._sha256 = hashlib.sha256() if file.identity is None else None
 
     def readline(self, limit: int = -1) -> bytes:
         self._line = self.stream.readline(limit)
@@ -281,6 +283,7 @@ class _PlacedReader(RecordReader):
         self, store: DocumentStore, specs: Sequence[str], check: Check, rejects: Rejects, limit: int | None
     ) -> None:
         super().__init__(specs, check=check, rejects=rejects, limit=limit)
+        self.paths.sort()
         self.store = store
         self.lines: _CountedLines
         self.file: int
@@ -297,7 +300,10 @@ def identity_of(path: str) -> Identity | None:
         status = os.stat(path)
     except FileNotFoundError:
         return None
-    return (status.st_size, status.st_mtime_ns, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    # The change time too: it cannot be set back, as `touch -r` does with the other after an edit in place.
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 def _changed(path: str, offset: int | None = None) -> SeaError:

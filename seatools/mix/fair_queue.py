@@ -5,7 +5,7 @@ emitted_i / weight_i - emitted_j / weight_j is at most (the longest document of 
 every window and needs no random numbers. Ties go to the source named first. That order is the order of the
 documents' clocks, units emitted before / weight, so it is made by merging sorted slices instead of asking a heap for
 each document. Exact: clocks are compared as whole numbers, and in floating point only where their distance decides.
-Cost: 2 bytes a document for the result (measured: 36 M documents/s at k = 2, with a heap 1.9 M).
+Cost: 2 bytes a document for the result, and a sort of each slice.
 Source: Demers, Keshav, Shenker, SIGCOMM 1989, with a document for a packet.
 """
 

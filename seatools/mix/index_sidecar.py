@@ -172,10 +172,10 @@ class Sidecars:
         rejected = _from_json(tensors.pop("rejected").tobytes())
         if tensors.keys() != (COLUMNS.keys() if self._has_tokenizer else WITHOUT_TOKENIZER):
             raise SeaError(f"{path}: it has other columns")
-        size, time, inode = json.loads(metadata["identity"])
+        size, modified, changed, inode = json.loads(metadata["identity"])
         counts, langs = json.loads(metadata["counts"]), json.loads(metadata["langs"])
         index = FileIndex(tensors, langs, counts["unk"], counts["sampled"], counts["not_nfc"], rejected)
-        return index, (size, time, inode), metadata["sha256"]
+        return index, (size, modified, changed, inode), metadata["sha256"]
 
 
 def _checksum(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:

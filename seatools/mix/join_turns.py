@@ -12,16 +12,15 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 import orjson
 
 from seatools.mix.keyed_order import epoch_order
+from seatools.mix.source_reading import Stage
 from seatools.streams.records import Record, dump
-
-Stage = Callable[[Iterator[Record]], Iterator[Record]]
 
 
 def join_turns(max_turns: int, *, seed: int, name: str) -> Stage:

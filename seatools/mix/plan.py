@@ -1,16 +1,18 @@
 """What a mix will emit, decided to the document before a byte is written.
 
 The schedule is run once over the counted units alone; emission replays it. So the figures of the plan are those of
-the output, and `--on-exhaust error` fails before there is one. Memory: 2 bytes an emitted document, and 4 a document
-of the sources. Cost: 0.3 us a document (measured: 3 M documents/s), most of it for the keyed order.
+the output, and `--on-exhaust error` fails before there is one. Memory: 2 bytes an emitted document (4 to 6 while the
+schedule is put together), 4 a document of all sources, and for a moment 24 a document of one source, when its row is
+summed up. Cost: that of the keyed order, for the most part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 
@@ -19,7 +21,7 @@ from seatools.mix.keyed_order import nth_documents
 from seatools.mix.options import MixOptions
 from seatools.mix.phases import phase_ends
 from seatools.mix.source_index import SourceIndex, Unit
-from seatools.mix.weights import temperature_weights, unimax_weights
+from seatools.mix.weights import temperature_weights, unimax_part_weights
 from seatools.mix.window_shares import WindowShares
 from seatools.streams.errors import SeaError
 
@@ -70,7 +72,8 @@ class SourcePlan:
     """Of all emitted units."""
     target_share: float
     window_deviation: float | None
-    """The greatest distance of the share from the target in any window of a million units; None in a shorter mix."""
+    """The greatest distance of the share from the target in a window of a million units (every 50,000 begins one); None
+    in a shorter mix."""
     exhausted: bool
     units_wanted: int | None
     """What the budget would take of it, if it had as much; None without a budget."""
@@ -109,12 +112,6 @@ class Plan:
     """Those that are reached."""
     unreached: list[PlannedPhase]
     rows: list[SourcePlan]
-
-    def documents(self) -> Iterator[tuple[int, int]]:
-        """(source, document number) of each emission, in order."""
-        for start in range(0, len(self.schedule.order), COUNTED_EVERY):
-            sources, docs = self.emissions(start, start + COUNTED_EVERY)
-            yield from zip(sources.tolist(), docs.tolist(), strict=True)
 
     def short_by(self) -> int:
         """Units by which the plan stays below the budget; 0 without one."""
@@ -183,22 +180,26 @@ def _documents(index: SourceIndex, options: MixOptions, start: int, stop: int) -
 
 
 def _weights(indexes: Sequence[SourceIndex], units: Sequence[np.ndarray], options: MixOptions) -> list[Fraction]:
-    """[sources] the weights where no phase has others; a source that was split is weighed as one."""
-    sizes: dict[str, int] = {}
-    capacities: dict[str, int] = {}
-    for index, counted in zip(indexes, units, strict=True):
-        size, family = int(counted.sum(dtype=np.int64)), index.spec.family
-        sizes[family] = sizes.get(family, 0) + size
-        capacities[family] = capacities.get(family, 0) + size * options.epochs_of(index.spec)
-    made = [Fraction(1)] * len(sizes)
-    if options.temperature is not None:
-        made = temperature_weights(list(sizes.values()), options.temperature)
-    elif options.unimax:
-        assert options.budget is not None
-        filled = unimax_weights(list(capacities.values()), options.budget)
-        made = [weight / max(filled) for weight in filled]
-    by_family = dict(zip(sizes, made, strict=True))
+    """[sources] the weights where no phase has others. A source that was split is weighed as one, and its parts share
+    its weight: equally, or under UniMax as far as the epochs of each reach."""
     specs = [index.spec for index in indexes]
+    sizes = [int(counted.sum(dtype=np.int64)) for counted in units]
+    families: dict[str, list[int]] = {}
+    for source, spec in enumerate(specs):
+        families.setdefault(spec.family, []).append(source)
+    if options.unimax:
+        assert options.budget is not None
+        capacities = [size * options.epochs_of(spec) for size, spec in zip(sizes, specs, strict=True)]
+        of_parts = [[capacities[source] for source in parts] for parts in families.values()]
+        filled = unimax_part_weights(of_parts, options.budget)
+        by_source = dict(zip(chain(*families.values()), chain(*filled), strict=True))
+        most = max(by_source.values())
+        return [by_source[source] / most for source in range(len(specs))]
+    made = [Fraction(1)] * len(families)
+    if options.temperature is not None:
+        together = [sum(sizes[source] for source in parts) for parts in families.values()]
+        made = temperature_weights(together, options.temperature)
+    by_family = dict(zip(families, made, strict=True))
     return [(by_family[spec.family] if spec.weight is None else spec.weight) / spec.parts for spec in specs]
 
 

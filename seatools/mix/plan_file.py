@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from seatools.mix.phases import Phase
-from seatools.mix.source_specs import SourceSpec
+from seatools.mix.source_specs import SourceSpec, check_name
 from seatools.streams.errors import UsageError
 from seatools.streams.sizes import parse_count
 
@@ -80,6 +80,8 @@ def _source(row: Mapping[str, Any], where: str) -> SourceSpec:
 
 def _phase(row: Mapping[str, Any], where: str, number: int) -> Phase:
     found = _read(row, _PHASE, where)
+    if found.get("name"):
+        check_name(found["name"], "a phase")
     return Phase(
         name=found.get("name") or str(number),
         share=found.get("share"),
@@ -139,7 +141,7 @@ def _number(value: Any) -> Fraction:
 
 
 def _count(value: Any) -> int:
-    return parse_count(value) if isinstance(value, str) else _whole(value)
+    return parse_count(value if isinstance(value, str) else str(_whole(value)))
 
 
 def _flag(value: Any) -> bool:

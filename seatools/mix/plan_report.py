@@ -79,13 +79,13 @@ def _ending(plan: Plan) -> str:
 
 
 def _accuracy(plan: Plan) -> list[str]:
-    """How far the share of any source is from its target in any window of a million units."""
+    """How far the share of any source is from its target in a window of a million units, one every 50,000."""
     known = [row for row in plan.rows if row.window_deviation is not None]
     if not known or len(plan.rows) < 2:
         return []
     worst = max(known, key=lambda row: row.window_deviation or 0.0)
     return [
-        f"in every window of a million {plan.options.unit} shares are within {worst.window_deviation:.2%} of their "
+        f"in windows of a million {plan.options.unit} shares are within {worst.window_deviation:.2%} of their "
         f"targets (farthest: {worst.source})"
     ]
 

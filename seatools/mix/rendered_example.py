@@ -63,6 +63,7 @@ def _lines(doc: TokenizedDoc, documents: Documents) -> list[Line]:
         trained = bool(doc.loss_mask[stretch[0]])
         for character in _spelled(doc.ids[stretch].tolist(), documents):
             if character == "\n":
+                lines[-1] += [("\u21b5", True)] if trained else []  # a token like others, and trained like them
                 lines.append([])
             else:
                 lines[-1].append((character, trained))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from seatools.mix.options import MixOptions
 from seatools.mix.plan_file import PlanFile, read_plan_file
 from seatools.mix.source_specs import SourceSpec, check_sources, parse_sources
 from seatools.streams.errors import UsageError
-from seatools.streams.inputs import same_file
+from seatools.streams.inputs import TEXT_SUFFIXES, bare_suffix
+from seatools.streams.quarantine import refuse_shared_rejects
 from seatools.streams.sizes import parse_count
 
+_FILE_SUFFIXES = (*TEXT_SUFFIXES, ".gz", ".zst", ".safetensors")
 _PARTS = {f"part{suffix}": suffix for suffix in (".jsonl", ".jsonl.zst", ".jsonl.gz", ".safetensors")}
 
 
@@ -44,9 +47,11 @@ class MixRequest:
     no_index: bool = False
 
     def __post_init__(self) -> None:
-        if self.shard_bytes is not None and self.to_stdout:
-            raise UsageError("--shard-size writes a folder of files", fix="-o FOLDER, or FOLDER/part.jsonl.zst")
-        if self.options.pack is not None and (self.to_stdout or str(self.output).endswith((".gz", ".zst"))):
+        if self.shard_bytes is not None:
+            self._check_folder()
+        name = str(self.output)
+        is_other = name.endswith((".gz", ".zst")) or bare_suffix(name) in TEXT_SUFFIXES
+        if self.options.pack is not None and (self.to_stdout or is_other):
             raise UsageError("--pack writes a safetensors file", fix="-o FILE.safetensors")
         if self.no_index and self.index_dir is not None:
             raise UsageError("--index-dir says where indexes go and --no-index that there are none", fix="one of them")
@@ -73,16 +78,33 @@ class MixRequest:
         """The ending of the parts in a folder of JSONL."""
         return _PARTS.get(os.path.basename(str(self.output)), ".jsonl")
 
+    @property
+    def keeps_rejects(self) -> bool:
+        """Whether this run keeps what it refuses: every shard refuses the same, and the first of them keeps it."""
+        return self.shard is None or self.shard[0] == 0
+
+    def _check_folder(self) -> None:
+        """A folder of parts appears as a whole in place of an old one, so nothing else is written into it."""
+        name = os.path.basename(str(self.output))
+        fix = "-o FOLDER" + ("" if self.options.pack is not None else ", or FOLDER/part.jsonl.zst")
+        is_other = name in _PARTS and (name == "part.safetensors") != (self.options.pack is not None)
+        if self.to_stdout or is_other or (name not in _PARTS and name.lower().endswith(_FILE_SUFFIXES)):
+            named = "" if self.to_stdout else f", and {self.output} names a file"
+            raise UsageError(f"--shard-size writes a folder of files{named}", fix=fix)
+        folder = Path(os.path.realpath(str(self.place)))
+        for option, path in (
+            ("--rejects", self.rejects), ("--quarantine", self.quarantine), ("--index-dir", self.index_dir),
+        ):  # fmt: skip
+            if path is not None and Path(os.path.realpath(path)).is_relative_to(folder):
+                what = f"{option} {path} lies inside {self.place}, which is replaced as a whole"
+                raise UsageError(what, fix=f"{option} ANOTHER, beside the folder")
+
     def _check_rejects_file(self, path: str) -> None:
-        """Two streams into one file would tear each other's lines."""
         if self.options.cleaning is None:
             raise UsageError(
                 "--rejects keeps what cleaning takes out, and nothing is cleaned", fix="--quality, --dedup"
             )
-        if path == "-" or (self.place not in (None, "-") and same_file(path, str(self.place))):
-            raise UsageError("the rejects file is the output", fix="--rejects ANOTHER")
-        if self.quarantine is not None and same_file(path, self.quarantine):
-            raise UsageError("the rejects file is the quarantine file", fix="--rejects ANOTHER")
+        refuse_shared_rejects(path, self.place, self.quarantine)
 
     def _refuse_without_tokenizer(self) -> None:
         """Name the first option that needs a tokenizer."""

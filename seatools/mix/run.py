@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from pathlib import Path
 
 from seatools.mix.balance import balanced_by_lang
 from seatools.mix.document_store import DocumentStore
@@ -24,7 +25,7 @@ from seatools.streams.errors import SeaError
 from seatools.streams.inputs import expand
 from seatools.streams.manifest import Manifest
 from seatools.streams.messages import Messages
-from seatools.streams.outputs import check_output, open_output, output_folder
+from seatools.streams.outputs import check_output, open_output, output_folder, refuse_inputs_inside
 from seatools.streams.quarantine import rejects_policy
 from seatools.streams.records import Rejects, dump
 from seatools.text.documents import Documents, load_documents
@@ -41,7 +42,10 @@ def run_mix(request: MixRequest, messages: Messages, *, json: bool) -> None:
     given += [] if options.cleaning is None else options.cleaning.files_used()
     inputs = [*_input_paths(options, messages), *given]
     check_output(request.place, force=request.force, inputs=inputs)
-    check_output(request.rejects, force=request.force, inputs=inputs)
+    if request.shard_bytes is not None:
+        refuse_inputs_inside(Path(str(request.place)), inputs)
+    kept_rejects = request.rejects if request.keeps_rejects else None
+    check_output(kept_rejects, force=request.force, inputs=inputs)
     documents = None
     if request.tokenizer is not None:
         documents = load_documents(
@@ -49,15 +53,15 @@ def run_mix(request: MixRequest, messages: Messages, *, json: bool) -> None:
         )
     with DocumentStore() as store, contextlib.ExitStack() as stack:
         policy = rejects_policy(
-            request.on_error, request.quarantine, request.output, messages,
-            force=request.force, dry_run=request.dry_run,
+            request.on_error, request.quarantine, request.place, messages,
+            force=request.force, dry_run=request.dry_run or not request.keeps_rejects,
         )  # fmt: skip
         rejects = stack.enter_context(policy)
         cleaning = None
         if options.cleaning is not None:
             rejected = None
-            if request.rejects is not None and not request.dry_run:
-                rejected = stack.enter_context(open_output(request.rejects, force=request.force, inputs=inputs))
+            if kept_rejects is not None and not request.dry_run:
+                rejected = stack.enter_context(open_output(kept_rejects, force=request.force, inputs=inputs))
             cleaning = stack.enter_context(
                 SourceCleaning(options, store, rejects, rejected, workers=request.workers, messages=messages)
             )
@@ -69,14 +73,14 @@ def run_mix(request: MixRequest, messages: Messages, *, json: bool) -> None:
                 sys.stdout.buffer.write(b"".join(dump(row) + b"\n" for row in as_records(plan)))
             return
         _write(plan, request, documents, manifest, messages)
-    if not request.to_stdout:
+    if not request.to_stdout or kept_rejects is not None:
         _record_inputs(manifest, request, indexes, documents)
         manifest.counts |= {"unit": options.unit, "emitted": plan.schedule.total, "sources": as_records(plan)}
         manifest.rejects = rejects.counts
         if cleaning is not None:
             manifest.rejects = rejects.counts + cleaning.cleaner.rejected
             manifest.counts["cleaning"] = {name: row.as_dict() for name, row in cleaning.cleaner.counts.items()}
-        manifest.write(request.place, *([] if request.rejects is None else [request.rejects]))
+        manifest.write(request.place, kept_rejects)
 
 
 def _write(
@@ -89,9 +93,17 @@ def _write(
         span = shard_span(len(span), *request.shard, options.pack_window if options.pack is not None else 1)
         of = f"{request.shard[0]}/{request.shard[1]}"
         manifest.counts["shard"] = {"shard": of, "first": span.start, "documents": len(span)}
+        if not request.keeps_rejects and (request.rejects is not None or request.on_error == "quarantine"):
+            manifest.counts["shard"]["rejects_kept_by"] = f"0/{request.shard[1]}"
+            messages.info(f"shard {of}: what is rejected is kept by shard 0/{request.shard[1]}")
         messages.info(f"shard {of}: {len(span):,} documents from number {span.start:,} on")
+        if not span and options.pack is not None:
+            messages.warn(
+                f"shard {of} is empty: packed shards are whole windows of {options.pack_window:,} documents "
+                "(--pack-window)"
+            )
     if request.shard_bytes is not None:
-        with output_folder(str(request.place), force=request.force, inputs=_files(plan)) as folder:
+        with output_folder(str(request.place), force=request.force) as folder:
             if options.pack is not None and documents is not None:
                 manifest.counts["packed"] = write_packed_shards(
                     plan, documents, folder, shard_bytes=request.shard_bytes, span=span, workers=request.workers,
@@ -113,11 +125,6 @@ def _write(
             if sha256 is not None:
                 manifest.known[os.path.realpath(str(request.output))] = sha256
         store.check_unchanged()
-
-
-def _files(plan: Plan) -> list[str]:
-    """The data files, which may not lie in a folder that is replaced."""
-    return [file.path for index in plan.indexes for file in index.stored_files]
 
 
 def _indexes(
@@ -203,7 +210,8 @@ def _record_inputs(
 ) -> None:
     for index in indexes:
         for file in index.stored_files:
-            manifest.add_input(file.path, file.sha256, source=index.spec.name)
+            digest = {"sha256": file.sha256} if file.identity is None else {}  # a pipe is not there to be read again
+            manifest.add_input(file.path, file.sha256, source=index.spec.name, **digest)
     if request.tokenizer is not None and documents is not None:
         manifest.add_input(request.tokenizer, tokenizer_digest=documents.tokenizer.digest())
     for path in (request.chat_template, request.plan):

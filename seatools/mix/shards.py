@@ -10,21 +10,23 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from seatools.mix.emission import line_blocks
-from seatools.mix.packed_mix import counts_of, packed_windows, packed_writer
+from seatools.mix.packed_mix import counts_of, packed_windows, packed_writer, window_counts
 from seatools.mix.plan import Plan
 from seatools.streams.errors import UsageError
 from seatools.streams.outputs import open_output
 from seatools.streams.progress import Progress
-from seatools.text.packed_shards import PART_NAME
+from seatools.text.packed_shards import PART_NAME, part_note
 
 if TYPE_CHECKING:
     from seatools.text.documents import Documents
+    from seatools.text.packed_writer import PackedWriter
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -98,28 +100,40 @@ def write_packed_shards(
 ) -> dict[str, Any]:
     """Write packed rows into folder/part-00000.safetensors, ...; returns the counts of `write_packed_mix` and "parts".
 
-    A part holds whole windows, at most `shard_bytes` of tensors unless its first window alone is larger. `sea train
-    MODEL FOLDER` reads the parts in order as one data set.
+    A part is a file of at most `shard_bytes` that holds whole windows, or one window that is larger. What each window
+    will take is counted first (`window_counts`), for every part says how many there are. `sea train MODEL FOLDER`
+    reads the parts in order as one data set.
     """
     span = span if span is not None else range(len(plan.schedule.order))
-    rows = tokens = targets = parts = 0
     with ExitStack() as stack, Progress("packing", total=len(span), quiet=quiet) as progress:
-        writer = stack.enter_context(packed_writer(plan, documents))
-
-        def finish() -> None:
-            nonlocal rows, tokens, targets, parts
-            with open_output(folder / f"{PART_NAME.format(parts)}.safetensors") as stream:
-                writer.save(stream)
-            rows, tokens, targets = rows + writer.num_rows, tokens + writer.num_tokens, targets + writer.num_targets
-            parts += 1
+        windows = packed_windows(plan, documents, span, workers=workers)
+        layout = _parts(plan, stack.enter_context(packed_writer(plan, documents)), span, shard_bytes)
+        writers = []
+        for number, num_windows in enumerate(layout):
+            writer = stack.enter_context(packed_writer(plan, documents))
+            writers.append(writer)
+            for packed in islice(windows, num_windows):
+                writer.add(*packed)
+                progress.advance(len(packed.docs))
+                del packed  # before the next one is tokenised
+            with open_output(folder / f"{PART_NAME.format(number)}.safetensors") as stream:
+                writer.save(stream, extra=part_note(number, len(layout)))
             stack.close()
+        return {**counts_of(writers), "parts": len(layout)}
 
-        for tensors, num_docs in packed_windows(plan, documents, writer, span, workers=workers):
-            more = sum(array.nbytes for array in tensors.values())
-            if writer.num_rows and writer.num_bytes + more > shard_bytes:
-                finish()
-                writer = stack.enter_context(packed_writer(plan, documents))
-            writer.add(tensors)
-            progress.advance(num_docs)
-        finish()
-        return {**counts_of(writer.row_length, rows, tokens, targets), "parts": parts}
+
+def _parts(plan: Plan, writer: PackedWriter, span: range, shard_bytes: int) -> list[int]:
+    """The number of windows in each part."""
+    counts = list(window_counts(plan, span))
+    note = part_note(len(counts), len(counts))  # at least as long as any that will be written
+    parts, held = [0], np.zeros(3, dtype=np.int64)
+    for window in counts:
+        with_it = held + window
+        rows, segments, tokens = with_it.tolist()
+        size = writer.bytes_of(num_rows=rows, num_segments=segments, num_tokens=tokens, extra=note)
+        if parts[-1] and size > shard_bytes:
+            parts.append(0)
+            with_it = np.array(window, dtype=np.int64)
+        parts[-1] += 1
+        held = with_it
+    return parts

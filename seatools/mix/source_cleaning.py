@@ -4,16 +4,17 @@ What can stream is a stage of the reading (`source_reading.Stage`). Near duplica
 first: then all sources are read through once, what may stay waits in a private file, and the stage gives the survivors
 instead of reading again. The language of records that do not say theirs is the source's `lang` (plan file), else its
 name where that is a language tag (`th=FILE`).
+Disk of those two passes, in the temporary folder: one copy of what may stay and one of the survivors, which the mix
+reads from then on, and of stdin and compressed files a third, decompressed.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import IO
 
-import numpy as np
-
+from seatools.engine.deferred_scores import deferred_scores
 from seatools.mix.document_store import DocumentStore, StoredFile
 from seatools.mix.options import MixOptions
 from seatools.mix.source_index import SourceIndex
@@ -21,10 +22,11 @@ from seatools.mix.source_reading import Stage
 from seatools.mix.source_specs import SourceSpec
 from seatools.streams.messages import Messages
 from seatools.streams.progress import Progress
-from seatools.streams.records import Record, Rejects, check_training
-from seatools.text.cleaning.cleaner import Cleaner, Score
+from seatools.streams.records import Rejects, check_training
+from seatools.text.cleaning.cleaner import Cleaner
 from seatools.text.cleaning.options import CleaningOptions
 from seatools.text.scripts import scripts_of_language
+from seatools.text.tokenizer import load_tokenizer
 
 
 class SourceCleaning:
@@ -44,20 +46,26 @@ class SourceCleaning:
         messages: Messages,
     ) -> None:
         self.options, self.store, self.rejects, self.messages = options, store, rejects, messages
-        score = None if options.cleaning is None else _score(options.cleaning, workers, messages)
         cleaning = options.cleaning or CleaningOptions()
+        model, score = cleaning.score_with, None
+        if model is not None:  # its tokenizer is opened now, so that a wrong path is no surprise after hours of reading
+            score = deferred_scores(
+                model, load_tokenizer(model), device=cleaning.device, workers=workers, quiet=messages.quiet
+            )
         self.cleaner = Cleaner(cleaning, rejects=rejected, workers=workers, score=score)
         self._stack = contextlib.ExitStack()
         self._read: dict[str, tuple[list[StoredFile], int]] = {}
 
     def __enter__(self) -> SourceCleaning:
-        self._stack.enter_context(self.cleaner)
-        for warning in self.cleaner.warnings:
-            self.messages.warn(warning)
-        if self.cleaner.options.two_passes:
-            for spec in self.options.sources:
-                self._read_through(spec)
-            self.cleaner.settle()
+        with contextlib.ExitStack() as stack:  # closed here if reading raises, when __exit__ would not run
+            stack.enter_context(self.cleaner)
+            for warning in self.cleaner.warnings:
+                self.messages.warn(warning)
+            if self.cleaner.options.two_passes:
+                for spec in self.options.sources:
+                    self._read_through(spec)
+                self.cleaner.settle()
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -70,9 +78,11 @@ class SourceCleaning:
         return lambda records: self.cleaner.stream(records, declared_language(spec), spec.name)
 
     def complete(self, index: SourceIndex) -> SourceIndex:
-        """The index with what its first reading found, where that was not the one that made it."""
+        """The index with what its first reading found, where that was not the one that made it: the files, and the
+        broken lines, which come on top of the records that tokenising refused."""
         if index.spec.name in self._read:
-            index.stored_files, index.num_rejected = self._read[index.spec.name]
+            index.stored_files, num_rejected = self._read[index.spec.name]
+            index.num_rejected += num_rejected
         return index
 
     def _read_through(self, spec: SourceSpec) -> None:
@@ -81,7 +91,7 @@ class SourceCleaning:
             placed = self.store.records(
                 [spec.glob], check=check_training, rejects=self.rejects, limit=self.options.limit
             )
-            records = _counted((record for record, _ in placed), progress)
+            records = progress.counting(record for record, _ in placed)
             self.cleaner.read(spec.name, declared_language(spec), records)
         files = [file for file in self.store.files[files_before:] if file.is_input]
         self._read[spec.name] = files, self.rejects.total - rejected_before
@@ -100,27 +110,3 @@ def cleaned_away(cleaner: Cleaner, specs: Sequence[SourceSpec]) -> str | None:
             reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(counts.rejected.items()))
             return f"source {spec.name}: cleaning rejects all of its {counts.num_seen:,} documents ({reasons})"
     return None
-
-
-def _counted(records: Iterable[Record], progress: Progress) -> Iterator[Record]:
-    for record in records:
-        yield record
-        progress.advance()
-
-
-def _score(cleaning: CleaningOptions, workers: int, messages: Messages) -> Score | None:
-    if cleaning.score_with is None:
-        return None
-    from seatools.text.tokenizer import load_tokenizer
-
-    model = cleaning.score_with
-    tokenizer = load_tokenizer(model)  # now, so that a wrong path is no surprise after hours of reading
-
-    def score(texts: Iterable[str]) -> np.ndarray:
-        from seatools.engine.document_scores import score_documents
-
-        return score_documents(
-            model, texts, tokenizer=tokenizer, device=cleaning.device, workers=workers, quiet=messages.quiet
-        )
-
-    return score

@@ -4,13 +4,13 @@ the sidecars of its files.
 Tokens are counted as `sea train` will see them: BOS, EOS and chat template included. A document is read and tokenised
 once for all its epochs and all later mixes (`index_sidecar.py`). Parsing and hashing of one batch go on while the
 tokenizer counts the one before. Memory: 38 bytes a document (30 without a tokenizer); those of a source of one file
-with a sidecar are a memory map. Cost: the tokenizer's (1-10 MB/s a core), 100 times that of mixing; without one, that
-of parsing JSON (0.2 GB/s); with a sidecar, reading it and its checksum.
+with a sidecar are a memory map. Cost: the tokenizer's, which is much more than that of mixing; without one, that of
+parsing JSON; with a sidecar, reading it and its checksum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,11 +18,11 @@ import numpy as np
 
 from seatools.mix.document_store import DocumentStore, Place, StoredFile
 from seatools.mix.index_sidecar import FileIndex, Sidecars
-from seatools.mix.source_reading import read_source
+from seatools.mix.source_reading import Stage, read_source
 from seatools.mix.source_specs import SourceSpec
 from seatools.streams.errors import SeaError
 from seatools.streams.progress import Progress
-from seatools.streams.records import Record, Rejects
+from seatools.streams.records import Rejects
 
 if TYPE_CHECKING:
     from seatools.text.documents import Documents
@@ -116,7 +116,7 @@ def build_index(
     limit: int | None = None,
     quiet: bool = False,
     sidecars: Sidecars | None = None,
-    stages: Sequence[Callable[[Iterator[Record]], Iterator[Record]]] = (),
+    stages: Sequence[Stage] = (),
 ) -> SourceIndex:
     """Read a source from end to end, or take what `sidecars` know of its files and write what they do not.
 

@@ -3,8 +3,9 @@
 While the tokenizer counts, in threads (the engines let go of Python's lock), the next batches are read, parsed and
 hashed. SentencePiece and tiktoken count a batch in each thread, so that one makes its lists of ids, which takes the
 lock, while others encode; the engine of a tokenizer.json has threads of its own and gets one batch at a time. What the
-files refuse is held back until a file is done and then told in the order of its lines, so that it comes out the same
-whether the file was read or known from its sidecar.
+files refuse is held back until a file (with stages, the source) is done and then told in the order of its lines, so
+that it comes out the same for any number of threads, and whether the file was read or known from its sidecar. An error
+that ends the reading is raised when all that was read before it is counted, for the same reason.
 """
 
 from __future__ import annotations
@@ -14,20 +15,21 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from seatools.mix.counting import Counts, count_records
 from seatools.mix.document_store import DocumentStore, Place, StoredFile
+from seatools.mix.held_rejects import CHECKING, COUNTING, READING, HeldRejects, refuse_again
 from seatools.mix.index_sidecar import COLUMNS, MAX_REJECTED_BYTES, FileIndex, RejectedLine, Sidecars
 from seatools.mix.source_specs import SourceSpec
 from seatools.streams.batches import batches
 from seatools.streams.cores import available_cores
 from seatools.streams.errors import SeaError
-from seatools.streams.inputs import shown
-from seatools.streams.records import BadRecord, Record, RecordReader, Rejects, check_training
+from seatools.streams.inputs import expand
+from seatools.streams.records import BadRecord, Record, Rejects, check_training
 
 if TYPE_CHECKING:
     from seatools.text.documents import Documents
@@ -36,6 +38,7 @@ BATCH_DOCS, BATCH_BYTES = 512, 1 << 20
 NFC_SAMPLE_DOCS, NFC_SAMPLE_CHARACTERS = 1000, 4096
 _CODES = {"uint64": "Q", "uint32": "I", "uint16": "H"}
 
+T = TypeVar("T")
 Stage = Callable[[Iterator[Record]], Iterator[Record]]
 Placed = tuple[Record, Place]
 Part = tuple[int | np.ndarray, FileIndex]  # number of the file in the store (or of each document), and its index
@@ -62,38 +65,67 @@ def read_source(
     sidecars: Sidecars | None,
     advance: Callable[[int], None],
 ) -> list[Part]:
-    """The index of every file of the source, in order; with `stages` one for all of them."""
-    paths = RecordReader([spec.glob], check=check_training, rejects=rejects).paths
+    """The index of every file of the source, in order of their names; with `stages` one for all of them."""
+    paths, ending = sorted(expand(spec.glob)), _Ending()
+    has_tokenizer = documents is not None
     if stages:
-        gathered = _Gathered()
-        placed = _staged(store, [spec.glob], rejects, limit, stages)
+        held, gathered = HeldRejects(rejects, paths), _Gathered()
+        placed = ending.of(_renderable(_staged(store, spec, held, limit, stages, ending), documents))
         for batch, counts in _counted(placed, documents, workers):
             for (record, place), found in zip(batch, counts, strict=True):
                 if isinstance(found, SeaError):
-                    rejects.refuse(record, found, reason=found.what.partition(":")[0])
+                    held.at(COUNTING).refuse(record, found, reason=_reason(found))
                 else:
                     gathered.add(record, place, found)
             advance(len(batch))
-        return [(np.array(gathered.files, dtype=np.uint32), gathered.index(documents is not None))]
+        ending.raise_error()
+        for _ in held.release():
+            pass
+        return [(np.array(gathered.files, dtype=np.uint32), gathered.index(has_tokenizer))]
 
-    reading = _Reading(store, rejects, sidecars, has_tokenizer=documents is not None)
-    for batch, counts in _counted(reading.placed(paths, limit), documents, workers):
+    reading = _Reading(store, rejects, sidecars, has_tokenizer)
+    for batch, counts in _counted(ending.of(_renderable(reading.placed(paths, limit), documents)), documents, workers):
         for (record, place), found in zip(batch, counts, strict=True):
             if isinstance(found, SeaError):
-                reading.held.refuse(record, found, reason=found.what.partition(":")[0])
+                reading.refuse(record, found)
             else:
                 reading.files[record.path].gathered.add(record, place, found)
         advance(len(batch))
         reading.finish(before=batch[-1][0].path)
-    reading.finish(before=None)
+    reading.finish(before=None if ending.error is None else reading.latest)
+    ending.raise_error()
     return reading.parts
 
 
+class _Ending:
+    """The error at which a stream of records ends, for raising it when all before it are counted."""
+
+    def __init__(self) -> None:
+        self.error: SeaError | None = None
+
+    def of(self, items: Iterable[T]) -> Iterator[T]:
+        """The items up to the error. Of two streams, one made of the other, the second has the earlier error, since
+        the first is read ahead."""
+        try:
+            yield from items
+        except SeaError as error:
+            self.error = error
+
+    def raise_error(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
 def _staged(
-    store: DocumentStore, specs: Sequence[str], rejects: Rejects, limit: int | None, stages: Sequence[Stage]
+    store: DocumentStore,
+    spec: SourceSpec,
+    held: HeldRejects,
+    limit: int | None,
+    stages: Sequence[Stage],
+    ending: _Ending,
 ) -> Iterator[Placed]:
     """What the stages make of the source; a record whose line they left alone stays where it is."""
-    read = store.records(specs, check=check_training, rejects=rejects, limit=limit)
+    read = ending.of(store.records([spec.glob], check=check_training, rejects=held.at(READING), limit=limit))
     records: Iterator[Record] = (
         PlacedRecord(record.raw, record.value, record.path, record.line, place, record.raw) for record, place in read
     )
@@ -106,9 +138,18 @@ def _staged(
         try:
             check_training(record.value)
         except BadRecord as error:
-            rejects.refuse(record, error)
+            held.at(CHECKING).refuse(record, error)
             continue
         yield record, store.keep(record.raw)
+
+
+def _renderable(placed: Iterable[Placed], documents: Documents | None) -> Iterator[Placed]:
+    """The records, up to a chat for which there is no template."""
+    needs_none = documents is None or documents.template is not None
+    for item in placed:
+        if not needs_none and documents is not None:
+            _require_no_template(item[0], documents)
+        yield item
 
 
 def _counted(
@@ -124,9 +165,6 @@ def _counted(
     waiting: deque[tuple[list[Placed], Future[list[Counts | SeaError]]]] = deque()
     with ThreadPoolExecutor(threads, "sea-count") as pool:
         for batch in batched:
-            if documents.template is None:
-                for record, _ in batch:
-                    _require_no_template(record, documents)
             values = [record.value for record, _ in batch]
             waiting.append((batch, pool.submit(count_records, documents, values, workers=share)))
             if len(waiting) > threads:
@@ -175,20 +213,18 @@ class _Gathered:
         )  # fmt: skip
 
 
-@dataclass
 class _File:
     """A file of the source on its way."""
 
-    path: str
-    gathered: _Gathered = field(default_factory=_Gathered)
-    held: list[tuple[BadRecord, bytes, int]] = field(default_factory=list)
-    """What it refused: error, raw line, line number."""
-    held_bytes: int = 0
-    known: FileIndex | None = None
-    """What its sidecar says, in place of the above."""
-    number: int = 0
-    stored: StoredFile | None = None
-    """Once it was read to its end."""
+    def __init__(self, path: str, rejects: Rejects) -> None:
+        self.path = path
+        self.gathered = _Gathered()
+        self.held = HeldRejects(rejects, [path])
+        self.known: FileIndex | None = None
+        """What its sidecar says, in place of the above."""
+        self.number = 0
+        self.stored: StoredFile | None = None
+        """Once it was read to its end."""
 
 
 class _Reading:
@@ -197,7 +233,8 @@ class _Reading:
     def __init__(self, store: DocumentStore, rejects: Rejects, sidecars: Sidecars | None, has_tokenizer: bool) -> None:
         self.store, self.rejects, self.sidecars, self.has_tokenizer = store, rejects, sidecars, has_tokenizer
         self.files: dict[str, _File] = {}  # those not finished, in order
-        self.held = _HeldRejects(self)
+        self.latest: str | None = None
+        """The file that is being read."""
         self.parts: list[Part] = []
 
     def placed(self, paths: Sequence[str], limit: int | None) -> Iterator[Placed]:
@@ -206,19 +243,27 @@ class _Reading:
         for path in paths:
             if limit is not None and num_read >= limit:
                 return
+            self.latest = path
             known = self.sidecars.load(path) if self.sidecars is not None and path != "-" else None
-            file = self.files[path] = _File(path)
+            file = self.files[path] = _File(path, self.rejects)
             if known is not None:
                 file.known, sha256 = known
                 file.number = self.store.add_indexed(path, sha256)
                 file.stored = self.store.files[file.number]
                 continue
             left = None if limit is None else limit - num_read
-            for item in self.store.records([path], check=check_training, rejects=self.held, limit=left):
+            held = file.held.at(READING)
+            for item in self.store.records([path], check=check_training, rejects=held, limit=left):
                 num_read += 1
                 yield item
             file.number = len(self.store.files) - 1
             file.stored = self.store.files[file.number]
+
+    def refuse(self, record: Record, error: SeaError) -> None:
+        """Take a record that cannot be counted; raises its error under `fail`, or one of the files before it."""
+        if self.rejects.on_error == "fail":
+            self.finish(before=record.path)
+        self.files[record.path].held.at(COUNTING).refuse(record, error, reason=_reason(error))
 
     def finish(self, before: str | None) -> None:
         """Finish the files before this one, whose records were all counted."""
@@ -231,48 +276,24 @@ class _Reading:
     def _finish(self, file: _File) -> None:
         if file.known is not None:
             for row in file.known.rejected:
-                where = row.where or f"{shown(file.path)}:{row.line}"
-                error = BadRecord(row.reason, row.what, where=where, fix=row.fix)
-                self.rejects.take(error, row.raw, file.path, row.line)
+                refuse_again(self.rejects, file.path, row)
             self.parts.append((file.number, file.known))
             return
-        file.held.sort(key=lambda item: item[2])
-        for error, raw, line in file.held:
-            self.rejects.take(error, raw, file.path, line)
-        here = f"{shown(file.path)}:"
-        rejected = [
-            RejectedLine(
-                line, error.reason, error.what, None if error.where == f"{here}{line}" else error.where, error.fix, raw
-            )
-            for error, raw, line in file.held
-        ]
+        is_kept = file.held.num_bytes <= MAX_REJECTED_BYTES
+        rejected: list[RejectedLine] = []
+        for row in file.held.release():
+            if is_kept:
+                rejected.append(row)
         index = file.gathered.index(self.has_tokenizer, rejected)
         self.parts.append((file.number, index))
         stored = file.stored
-        if self.sidecars is None or stored is None or stored.identity is None or file.held_bytes > MAX_REJECTED_BYTES:
-            return
-        stored.sha256 = self.sidecars.save(file.path, stored.identity, index)
+        if self.sidecars is not None and stored is not None and stored.identity is not None and is_kept:
+            stored.sha256 = self.sidecars.save(file.path, stored.identity, index)
 
 
-class _HeldRejects(Rejects):
-    """Keeps what files refuse until they are finished; under `fail` nothing is kept."""
-
-    def __init__(self, reading: _Reading) -> None:
-        real = reading.rejects
-        super().__init__(real.on_error, None, real.quarantine_path)
-        self.reading = reading
-
-    def take(self, error: BadRecord, raw: bytes, path: str, line: int) -> None:
-        """Keep one bad line with its file; of a file with too much of them, pass all on at once."""
-        real, file = self.reading.rejects, self.reading.files[path]
-        if self.on_error == "fail":
-            real.take(error, raw, path, line)
-        file.held.append((error, raw, line))
-        file.held_bytes += len(raw)
-        if file.held_bytes > MAX_REJECTED_BYTES:
-            for held_error, held_raw, held_line in file.held:
-                real.take(held_error, held_raw, path, held_line)
-            file.held.clear()
+def _reason(error: SeaError) -> str:
+    """Under which a record is counted whose error names no reason."""
+    return error.what.partition(":")[0]
 
 
 def _require_no_template(record: Record, documents: Documents) -> None:

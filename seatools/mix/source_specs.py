@@ -17,6 +17,7 @@ from seatools.streams.inputs import parse_labelled
 
 _EXAMPLE = "NAME=GLOB:WEIGHT, for example  th=data/th-*.jsonl.zst:3"
 _WEIGHT = re.compile(r"(?:([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,2}))?)?(?:@([0-9]+))?")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")  # what `parse_labelled` takes for one
 MAX_SOURCES = 1 << 16  # source ids are u16 in packed data and in the schedule
 
 
@@ -38,6 +39,8 @@ class SourceSpec:
     parts: int = 1
 
     def __post_init__(self) -> None:
+        if self.part_of is None:
+            check_name(self.name, "a source")
         if self.weight is not None and self.weight < 0:
             raise UsageError(f"source {self.name}: the weight must be greater than 0", fix=_EXAMPLE)
         if self.max_epochs is not None and self.max_epochs < 1:
@@ -51,11 +54,18 @@ class SourceSpec:
         return self.part_of or self.name
 
 
+def check_name(name: str, what: str) -> None:
+    """Names stand in tables on a terminal and before "=" on the command line: UsageError for others."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{ascii(name)} cannot name {what}", fix="letters a-z, digits, _ . and -, a letter first")
+
+
 def parse_source(argument: str) -> SourceSpec:
     """One argument as a SourceSpec. Raises UsageError when it has no name, no path or a weight that is no number."""
     name, rest = parse_labelled(argument)
     if name is None:
-        raise UsageError(f'"{argument}" has no name', fix=_EXAMPLE)
+        what = f'"{argument}" has no name' + (" of letters a-z, digits, _, . and -" if "=" in argument else "")
+        raise UsageError(what, fix=_EXAMPLE)
     glob, colon, tail = rest.rpartition(":")
     match = _WEIGHT.fullmatch(tail) if colon and tail else None
     if match is None:

@@ -1,7 +1,7 @@
-"""How far the share of a source strays from its target in any window of a million units along the mix.
+"""How far the share of a source strays from its target in windows of a million units along the mix.
 
 The windows start at every 50,000th unit and hold the documents that begin in them. Sums are kept for the stretches of
-50,000 units in the latest window only, so memory does not grow with the mix. Cost: about 15 ns a document.
+50,000 units in the latest window only, so memory does not grow with the mix.
 """
 
 from __future__ import annotations

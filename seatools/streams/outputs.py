@@ -43,6 +43,9 @@ def check_output(path: str | Path | None, *, force: bool = False, inputs: Iterab
     parent = target.absolute().parent
     if not parent.is_dir():
         raise UsageError(f"{parent}: no such folder", fix=f"mkdir -p {parent}")
+    manifest = Path(f"{target}.manifest.json")
+    if manifest.is_dir():  # found out after the output, it would leave that without one
+        raise UsageError(f"{manifest} is a folder, and the output's manifest goes there", fix="move it away")
 
 
 def _special(path: Path) -> bool:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from seatools.streams.sizes import human_count
 
 _FIRST, _EVERY = 1.0, 30.0
+_Item = TypeVar("_Item")
 
 
 class Progress:
@@ -51,6 +53,12 @@ class Progress:
         elif now - self._last >= _EVERY:
             self._last = now
             sys.stderr.write(self._line(now, note) + "\n")
+
+    def counting(self, items: Iterable[_Item]) -> Iterator[_Item]:
+        """The items, each a unit that is done once the next is asked for."""
+        for item in items:
+            yield item
+            self.advance()
 
     def _line(self, now: float, note: str) -> str:
         rate = self.done / max(now - self._start, 1e-9)

@@ -1,4 +1,4 @@
-"""`--on-error`: builds the rejects policy of a command, with its quarantine file when asked for."""
+"""`--on-error`: builds the rejects policy of a command, with its quarantine file; checks that of `--rejects`."""
 
 from __future__ import annotations
 
@@ -49,3 +49,13 @@ def rejects_policy(
             yield rejects
     if rejects.total:
         messages.warn(rejects.summary())
+
+
+def refuse_shared_rejects(rejects: str | None, output: str | None, quarantine: str | None) -> None:
+    """UsageError if the file of `--rejects` is another that is written: two streams would tear each other's lines."""
+    if rejects is None:
+        return
+    if rejects == "-" or (output not in (None, "-") and same_file(rejects, str(output))):
+        raise UsageError("the rejects file is the output", fix="--rejects ANOTHER")
+    if quarantine is not None and same_file(rejects, quarantine):
+        raise UsageError("the rejects file is the quarantine file", fix="--rejects ANOTHER")

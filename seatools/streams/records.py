@@ -29,6 +29,7 @@ from seatools.streams.inputs import (
     same_file,
     shown,
 )
+from seatools.streams.json_values import end_of_value
 
 MAX_LINE_BYTES = 64 << 20
 _KEPT_OF_LONG_LINE = 64 << 10
@@ -148,8 +149,24 @@ def check_text(value: dict[str, Any]) -> None:
         raise BadRecord("empty text", 'field "text" is empty')
 
 
+def _refuse_mixed_schema(value: dict[str, Any]) -> None:
+    """Of a record that says two things one would be dropped unseen; null and "" (columns of a table) say nothing."""
+    if "messages" not in value and "completion" not in value:
+        return
+    forms = [key for key in ("messages", "completion", "text") if value.get(key) not in (None, "")]
+    if "completion" in forms and "prompt" not in value:
+        forms.remove("completion")
+    if len(forms) > 1:
+        raise BadRecord(
+            "mixed schema",
+            f'the record has both "{forms[0]}" and "{forms[1]}", and only one is trained',
+            fix=f"keep one of them, for example with  jq -c 'del(.{forms[1]})'",
+        )
+
+
 def check_training(value: dict[str, Any]) -> None:
-    """A text or a chat record: `text`, `messages`, or `prompt` + `completion`."""
+    """A text or a chat record: `text`, `messages`, or `prompt` + `completion`, and not two of them."""
+    _refuse_mixed_schema(value)
     if "messages" in value:
         check_messages(value["messages"])
     elif "prompt" in value and "completion" in value:
@@ -334,7 +351,7 @@ def _without(raw: bytes, keys: set[str]) -> bytes:
         start = position
         name, position = _DECODER.raw_decode(text, start)
         colon = skip_space(position)
-        _, end = _DECODER.raw_decode(text, skip_space(colon + 1))
+        end = end_of_value(text, skip_space(colon + 1))
         if name not in keys:
             members.append(text[start:end])
         position = skip_space(end)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from seatools.streams.errors import UsageError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9, "T": 10**12}
+LARGEST = 2**63 - 1  # what JSON written by orjson, and numpy's int64, can hold
 
 
 def parse_count(text: str) -> int:
@@ -19,6 +20,8 @@ def parse_count(text: str) -> int:
     value = Decimal(match[1].replace("_", "")) * _UNITS[match[2].upper()]
     if value != int(value):
         raise UsageError(f'"{text}" is not a whole number', fix=fix)
+    if value > LARGEST:
+        raise UsageError(f'"{text}" is too large: {LARGEST:,} is the most', fix=fix)
     return int(value)
 
 

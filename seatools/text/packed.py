@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -56,8 +56,10 @@ def write_packed(
     """Write rows (from `packing.pack`) of documents to an open binary file, or to a path where nothing is yet.
 
     `source_ids[d]` is the index into `sources` of document `d`. The first token of each segment is never trained:
-    its predecessor, if it has one, is in another row. Returns the metadata, `num_tokens`, `num_targets` and `extra`
-    among them. Memory: the documents and 5 bytes a token. Raises SeaError if the path exists or a row is too long.
+    its predecessor, if it has one, is in another row. So `num_targets` is the sum of the documents' masks less
+    `num_cut_targets`, the trained tokens that begin a further segment of the `num_cut_docs` documents cut into several.
+    Returns the metadata, these counts, `num_tokens` and `extra` among them. Memory: the documents and 5 bytes a token.
+    Raises SeaError if the path exists or a row is too long.
     """
     segments = list(chain.from_iterable(rows))
     laid = Rows(
@@ -70,6 +72,7 @@ def write_packed(
     metadata = packed_metadata(
         row_length=row_length, tokenizer_digest=tokenizer_digest, sources=sources, extra=extra,
         num_tokens=len(tensors["loss_mask"]), num_targets=int(np.count_nonzero(tensors["loss_mask"])),
+        cuts=cuts_of(laid, docs),
     )  # fmt: skip
 
     opened = open_output(destination) if isinstance(destination, str | Path) else contextlib.nullcontext(destination)
@@ -106,6 +109,23 @@ def packed_tensors(
     }
 
 
+class Cuts(NamedTuple):
+    """What became of documents longer than a row."""
+
+    docs: int
+    """Documents in several rows."""
+    targets: int
+    """Trained tokens of theirs that are not trained any more, each the first of a further row."""
+
+
+def cuts_of(rows: Rows, docs: Sequence[TokenizedDoc]) -> Cuts:
+    """The cuts in these rows of documents."""
+    further = np.flatnonzero(rows.start)
+    cut, starts = rows.doc[further], rows.start[further]
+    lost = sum(int(docs[doc].loss_mask[start]) for doc, start in zip(cut.tolist(), starts.tolist(), strict=True))
+    return Cuts(len(np.unique(cut)), lost)
+
+
 def packed_metadata(
     *,
     row_length: int,
@@ -113,6 +133,7 @@ def packed_metadata(
     sources: Sequence[str],
     num_tokens: int,
     num_targets: int,
+    cuts: Cuts,
     extra: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """The metadata of a packed-data file. Errors: SeaError for too many sources."""
@@ -126,6 +147,8 @@ def packed_metadata(
         "sources": json.dumps(list(sources), ensure_ascii=False),
         "num_tokens": str(num_tokens),
         "num_targets": str(num_targets),
+        "num_cut_docs": str(cuts.docs),
+        "num_cut_targets": str(cuts.targets),
     }
     if extra and (taken := metadata.keys() & extra.keys()):
         raise ValueError(f"metadata keys that the format itself uses: {sorted(taken)}")

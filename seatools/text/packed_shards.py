@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from seatools.streams.errors import SeaError
+from seatools.streams.tensors import read_header
 from seatools.text.packed import PackedData, read_packed
 
 if TYPE_CHECKING:
@@ -111,14 +112,33 @@ def read_packed_files(paths: Sequence[str | Path]) -> PackedData | PackedShards:
     return PackedShards(shards, np.cumsum([0, *(shard.num_rows for shard in shards)]))
 
 
+def part_note(number: int, total: int) -> dict[str, str]:
+    """What the metadata of part `number` (from 0) of `total` in a folder says of it, so that a missing one is seen."""
+    return {"part": str(number), "parts": str(total)}
+
+
 def shard_paths(folder: str | Path) -> list[str]:
     """The packed files part-00000.safetensors, ... of a folder in order; [] if it holds none.
 
-    Raises SeaError when one of them is missing.
+    Raises SeaError unless they are all the parts of one folder that `sea mix --shard-size` wrote.
     """
-    found = sorted(str(path) for path in Path(folder).glob("part-*.safetensors"))
-    expected = [str(Path(folder) / f"{PART_NAME.format(number)}.safetensors") for number in range(len(found))]
-    if found != expected:
-        missing = next(path for path, other in zip(expected, found, strict=True) if path != other)
-        raise SeaError(f"{missing} is missing among the packed parts", fix="fetch or make the folder again")
-    return found
+    found = sorted(Path(folder).glob("part-*.safetensors"), key=lambda path: (len(path.name), path.name))
+    notes = [read_header(path)[1] for path in found]
+    for path, note in zip(found, notes, strict=True):
+        part, parts = note.get("part", ""), note.get("parts", "")
+        again = "fetch or make the folder again"
+        if not (part.isdecimal() and parts.isdecimal()):
+            fix = "name the files, or make the folder with sea mix --shard-size"
+            raise SeaError(f"{path}: it does not say which of how many parts it is", fix=fix)
+        if parts != notes[0]["parts"]:
+            what = f"{found[0]} is one of {notes[0]['parts']} parts, {path} one of {parts}"
+            raise SeaError(f"two mixes in one folder: {what}", fix=again)
+        if path.name != f"{PART_NAME.format(int(part))}.safetensors":
+            raise SeaError(f"{path}: this is part {part} of {parts} under another name", fix=again)
+    if found and len(found) != int(notes[0]["parts"]):
+        numbers = {int(note["part"]) for note in notes}
+        missing = next(number for number in range(len(found) + 1) if number not in numbers)
+        path = Path(folder) / f"{PART_NAME.format(missing)}.safetensors"
+        total = int(notes[0]["parts"])
+        raise SeaError(f"{path} is missing: {len(found):,} of {total:,} packed parts are there", fix=again)
+    return [str(path) for path in found]

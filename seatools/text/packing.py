@@ -6,23 +6,27 @@ of one length are placed together: the row that fits the first best fits the nex
 best fit for n tokens is the lowest set bit at or above n of two levels of integers with a bit per length. A document
 longer than a row is cut into full rows and a rest. Rows are shuffled at the end, for the order of packing would show
 long documents first. Each window stands alone, so memory beyond the result is O(window + row_length).
-Measured (benchmarks/packing.py: 300,000 log-normal documents, mean 680 tokens): about 1,000,000 documents per CPU
-second as arrays, 400,000 as lists; rows of 4,096 are 99.97 % full, of 32,768 99.73 %, of 131,072 99.04 %.
+Measured (benchmarks/results/packing.jsonl: 100,000 log-normal documents, mean 679 tokens, rows of 4,096): 492,000
+documents/s as arrays (1,250,000 per CPU second), 259,000 as lists; rows are 99.967 % full.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from seatools.streams.errors import SeaError, UsageError
+from seatools.streams.errors import UsageError
 
-Overflow = Literal["split", "truncate", "drop", "error"]
+WINDOW = 10_000  # documents packed together, where nothing else is said
+MAX_WINDOW_TOKENS = 1 << 24
+"""A window ends with the document that brings it to so many tokens, for 10,000 long ones would fill the memory. At 12
+bytes a token this is 209 MB (measured); 4,096 rows of 4,096 are more than 10,000 documents of usual length make."""
 WORD_BITS = 8  # a word of the lower level has 2 ** 8 lengths
 
 
@@ -48,18 +52,16 @@ def pack(
     lengths: Sequence[int] | np.ndarray,
     row_length: int,
     *,
-    window: int = 10_000,
+    window: int = WINDOW,
     seed: int = 0,
-    overflow: Overflow = "split",
 ) -> list[list[Segment]]:
     """Rows of at most `row_length` tokens that hold every document of the given lengths (tokens; empty ones vanish).
 
-    A document that fits is never cut. `overflow` says what becomes of one that does not: "split" cuts it into
-    consecutive segments of `row_length` and a rest, "truncate" keeps its first `row_length` tokens, "drop" leaves it
-    out, "error" raises SeaError. The rows come in an order that depends on `seed` and on their number alone, the same
-    on every platform and numpy release (argsort of raw PCG64 words; NEP 19 fixes those, not `permutation`).
+    A document that fits is never cut; one that does not is cut into consecutive segments of `row_length` and a rest.
+    The rows come in an order that depends on `seed` and on their number alone, the same on every platform and numpy
+    release (argsort of raw PCG64 words; NEP 19 fixes those, not `permutation`).
     """
-    rows = pack_arrays(lengths, row_length, window=window, seed=seed, overflow=overflow)
+    rows = pack_arrays(lengths, row_length, window=window, seed=seed)
     segments = list(map(Segment, rows.doc.tolist(), rows.start.tolist(), rows.length.tolist()))
     bounds = rows.offsets.tolist()
     return [segments[first:end] for first, end in zip(bounds, bounds[1:], strict=False)]
@@ -69,29 +71,20 @@ def pack_arrays(
     lengths: Sequence[int] | np.ndarray,
     row_length: int,
     *,
-    window: int = 10_000,
+    window: int = WINDOW,
     seed: int = 0,
-    overflow: Overflow = "split",
 ) -> Rows:
     """`pack` without an object per document: the same rows in the same order, as arrays."""
     if row_length < 1 or window < 1:
         raise UsageError(f"row length and window must be at least 1, got {row_length} and {window}")
-    if overflow not in ("split", "truncate", "drop", "error"):
-        raise UsageError(f"overflow must be split, truncate, drop or error, not {overflow!r}")
     sizes = np.asarray(lengths, dtype=np.int64)
     if sizes.size and int(sizes.min()) < 0:
         raise UsageError("a document cannot have a negative length")
-    if overflow == "error" and int(sizes.max(initial=0)) > row_length:
-        doc = int(np.argmax(sizes > row_length))
-        raise SeaError(
-            f"document {doc} has {int(sizes[doc]):,} tokens, more than a row of {row_length:,}",
-            fix="allow another overflow (split, truncate or drop), or make the rows longer",
-        )
 
     num_rows = 0
     parts = [np.empty((4, 0), dtype=np.int64)]
     for first in range(0, len(sizes), window):
-        segments, num_rows = _pack_window(sizes[first : first + window], first, row_length, overflow, num_rows)
+        segments, num_rows = _pack_window(sizes[first : first + window], first, row_length, num_rows)
         parts.append(segments)
     row, doc_, start, length = np.concatenate(parts, axis=1)
     place = np.empty(num_rows, dtype=np.int64)  # of each row in the shuffled order
@@ -102,18 +95,18 @@ def pack_arrays(
     return Rows(doc_[order], start[order], length[order], offsets)
 
 
-def _pack_window(
-    sizes: np.ndarray, first: int, row_length: int, overflow: str, num_rows: int
-) -> tuple[np.ndarray, int]:
+def window_seed(seed: int, first: int) -> int:
+    """The seed of the rows of a window that begins with document `first`, in a run of seed `seed`."""
+    return int.from_bytes(hashlib.sha256(f"sea mix rows\0{seed}\0{first}".encode()).digest()[:8], "little")
+
+
+def _pack_window(sizes: np.ndarray, first: int, row_length: int, num_rows: int) -> tuple[np.ndarray, int]:
     """(row, doc, start, length) [4, segments] of one window and the rows there are then; its own begin at `num_rows`.
 
     `sizes[i]` is the length of document `first + i`. Full rows of cut documents come first.
     """
-    long = sizes > row_length
-    full = np.where(long, sizes // row_length, 0) if overflow == "split" else np.zeros_like(sizes)
-    if overflow == "drop":
-        sizes = np.where(long, 0, sizes)
-    rests = np.minimum(sizes - full * row_length, row_length)
+    full = np.where(sizes > row_length, sizes // row_length, 0)
+    rests = sizes - full * row_length
     owners = np.repeat(np.arange(len(sizes)), full)
     nth = np.arange(len(owners)) - np.repeat(np.cumsum(full) - full, full)
     rows = num_rows + np.arange(len(owners))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,15 @@ from seatools.streams.flags import (
 from seatools.streams.messages import Messages
 from seatools.train.options import TrainOptions, default_seq_len
 
+
+class OrderChoice(StrEnum):
+    """The order in which rows are read."""
+
+    auto = "auto"
+    file = "file"
+    shuffled = "shuffled"
+
+
 app = new_app()
 _D = TrainOptions()
 
@@ -52,6 +62,10 @@ def train(
     micro_batch: Annotated[int, typer.Option("--micro-batch", help="rows in a forward pass; 0: all")] = 0,
     epochs: Annotated[float, typer.Option("--epochs", help="passes over the data, without --max-steps")] = _D.epochs,
     max_steps: Annotated[int | None, typer.Option("--max-steps", help="steps; the data repeats as needed")] = None,
+    order: Annotated[
+        OrderChoice,
+        typer.Option("--order", help="of rows; auto: as they come in packed data and from stdin, else shuffled"),
+    ] = OrderChoice.auto,
     lr: Annotated[float, typer.Option("--lr", help="peak learning rate")] = _D.lr,
     schedule: Annotated[str, typer.Option("--schedule", help="cosine, linear, wsd or constant")] = _D.schedule,
     warmup: Annotated[float, typer.Option("--warmup", help="share of the steps if below 1, else steps")] = _D.warmup,
@@ -106,7 +120,8 @@ def train(
     messages = Messages(quiet, verbose)
     options = TrainOptions(
         seq_len=default_seq_len(model) if seq_len is None else seq_len,
-        batch_size=batch_size, micro_batch=micro_batch, epochs=epochs, max_steps=max_steps, lr=lr,
+        batch_size=batch_size, micro_batch=micro_batch, epochs=epochs, max_steps=max_steps,
+        order=order.value, lr=lr,
         schedule=schedule, warmup=warmup, weight_decay=weight_decay, clip=clip, save_every=save_every, keep=keep,
         seed=seed, from_config=from_config, neurons_path=None if neurons is None else str(neurons),
         neuron_langs=tuple(filter(None, (lang.strip() for lang in (neuron_langs or "").split(",")))),
@@ -140,7 +155,7 @@ def _run(
     from seatools.text.documents import load_documents
     from seatools.text.packed import PackedData, read_packed
     from seatools.text.packed_shards import PackedShards, read_packed_files
-    from seatools.train.data import SPOOL, check_spool, made_from, packed_paths, parse_sources, spool_packed
+    from seatools.train.data import SPOOL, check_spool, made_from, order_of, packed_paths, parse_sources, spool_packed
 
     documents = load_documents(tokenizer_path, pattern=pattern, chat_template=chat_template, note=messages.debug)
     tokenizer = documents.tokenizer
@@ -154,6 +169,8 @@ def _run(
         out, resume=resume, force=force, inputs=[model_path, tokenizer_path, *others, *files], begun_by=[SPOOL]
     )
     resumed_spool = resume and (out / SPOOL).exists()
+    begun = read_packed(out / SPOOL) if resumed_spool else None
+    options = dataclasses.replace(options, order=order_of(options.order, sources, begun))
     if dry_run:
         from seatools.train.plan import describe_run
 
@@ -169,12 +186,12 @@ def _run(
     with run as folder:
         origin = made_from(
             sources, seq_len=options.seq_len, seed=options.seed, limit=limit,
-            template=None if documents.template is None else documents.template.source,
+            template=None if documents.template is None else documents.template.source, order=options.order,
         )  # fmt: skip
         packed: PackedData | PackedShards
-        if resumed_spool:
-            packed = spool = read_packed(out / SPOOL)
-            check_spool(spool, origin)
+        if begun is not None:
+            packed = begun
+            check_spool(begun, origin)
             manifest.inputs = json.loads(packed.metadata["inputs"])
             manifest.rejects = json.loads(packed.metadata["rejects"])
         elif given:
@@ -214,7 +231,7 @@ def _run(
         neurons_digest = None if options.neurons_path is None else sha256_file(options.neurons_path)
         fingerprint = {
             "model": model_digest, "from_config": options.from_config, "data": data_digest, "seed": options.seed,
-            "batch_size": options.batch_size, "lr": options.lr, "schedule": options.schedule,
+            "batch_size": options.batch_size, "order": options.order, "lr": options.lr, "schedule": options.schedule,
             "warmup": options.warmup, "weight_decay": options.weight_decay, "clip": str(options.clip),
             "neurons": neurons_digest, "neuron_langs": list(options.neuron_langs), "dtype": str(model.dtype),
         }  # fmt: skip

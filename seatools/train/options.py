@@ -6,11 +6,13 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from seatools.engine.loop_options import LoopOptions, check_training_dtype, warmup_steps
 from seatools.streams.errors import UsageError
 
 DEFAULT_SEQ_LEN = 1024
+Order = Literal["auto", "file", "shuffled"]
 
 
 def default_seq_len(model_path: Path) -> int:
@@ -38,6 +40,8 @@ class TrainOptions:
     max_steps: int | None = None
     lr: float = 1e-4
     """Peak learning rate (SambaLingo's continued pretraining: 1e-4)."""
+    order: Order = "auto"
+    """Rows in the order of the data, epoch after epoch ("file"), or all of them shuffled anew in each epoch."""
     schedule: str = "cosine"
     warmup: float = 0.01
     """Steps of linear warm-up: a share of all steps if below 1 (SambaLingo: 0.01), else a number."""

@@ -46,6 +46,7 @@ def describe_run(model_path: Path, sources: Sequence[Source], given: Sequence[Pa
     for source in sources:
         size = sum(Path(path).stat().st_size for path in source.paths if path != "-")
         lines.append(f"data {source.name}: {len(source.paths)} file(s), {size / 1e6:.1f} MB")
+    lines.append("rows: " + ("in the order of the data" if options.order == "file" else "shuffled in each epoch"))
     if given:
         from seatools.text.packed_shards import read_packed_files
 

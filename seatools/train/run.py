@@ -117,7 +117,10 @@ def train(
     resume: bool,
     messages: Messages,
 ) -> dict[str, Any]:
-    """Take the steps that train `parts` (of `trained_parts`); returns counts for the manifest."""
+    """Take the steps that train `parts` (of `trained_parts`); returns counts for the manifest.
+
+    The `order` of the options is "file" or "shuffled".
+    """
     rows = rows_with_targets(packed)
     if not len(rows):
         raise SeaError("nothing to train: no token in it is a target", where=packed.path)
@@ -127,6 +130,7 @@ def train(
     messages.info(
         f"{len(rows):,} rows of {packed.row_length} tokens, {total:,} steps of {options.batch_size} rows: "
         f"{total * options.batch_size / len(rows):.2f} epochs"
+        + (", in the order of the data" if options.order == "file" else ", shuffled")
         + (f"; {left_out:,} rows without a trained token left out" if left_out else "")
     )
     before = fingerprint_weights(model)
@@ -150,9 +154,12 @@ def step_gradients(
     `rows` are the numbers of the rows of `packed` that are read, each once an epoch.
     """
     micro = options.micro_batch or options.batch_size
+    shuffled = options.order != "file"
 
     def gradients(step: int) -> dict[str, Any]:
-        order = rows_of_step(step, batch_size=options.batch_size, num_rows=len(rows), seed=options.seed)
+        order = rows_of_step(
+            step, batch_size=options.batch_size, num_rows=len(rows), seed=options.seed, shuffled=shuffled
+        )
         numbers = [int(rows[place]) for place in order]
         documents = [packed.row(number) for number in numbers]
         targets = sum(int(np.count_nonzero(mask[1:])) for row in documents for _, mask in row)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+import types
 
+import numpy as np
 import pytest
 
 THAI = "ประเทศไทยมีประชากรประมาณหกสิบหกล้านคน และมีกรุงเทพมหานครเป็นเมืองหลวงของประเทศ"
@@ -91,14 +94,46 @@ def test_dry_run_counts_and_writes_nothing(sea, tmp_path):
     assert "1 kept" in result.stderr and "nothing is written" in result.stderr
 
 
-def test_scores_of_a_real_model(sea, shared, tmp_path):
-    model = shared / "models/stories260K"
-    story = "Once upon a time, there was a little girl named Lily. She liked to play with her dog in the park. "
-    given = lines({"text": "zxq vbn qqk wrt plm jjj 0x7f kkz qqq xzx"}, {"text": story * 2}, {"text": story})
-    result = sea("clean", "--score-with", model, "--score-quantile", "0.67", "--device", "cpu", stdin=given)
+def test_scores_are_asked_of_the_model_once_the_input_is_read(sea, shared, monkeypatch):
+    """The command without torch; a model that is real: tests/engine/test_deferred_scores.py."""
+    asked = {}
+
+    def score_documents(model, texts, **options):
+        asked.update(options, model=model, texts=list(texts))
+        return np.array([3, 1, 2], np.float32)
+
+    stand_in = types.ModuleType("document_scores")
+    stand_in.score_documents = score_documents
+    monkeypatch.setitem(sys.modules, "seatools.engine.document_scores", stand_in)
+    model = str(shared / "models/stories260K")
+    given = lines({"text": "first"}, {"text": "second"}, {"text": "third"})
+    result = sea("clean", "--score-with", model, "--score-quantile", "0.67", "--device", "cpu", "-q", stdin=given)
     assert result.code == 0, result.stderr
-    assert [json.loads(line)["text"] for line in result.stdout.splitlines()] == [story * 2, story]
-    assert "score.v1 1" in result.stderr
+    assert result.stdout == lines({"text": "second"}, {"text": "third"})
+    assert (asked["model"], asked["texts"]) == (model, ["first", "second", "third"])
+    assert (asked["device"], asked["quiet"], asked["tokenizer"].vocab_size) == ("cpu", True, 512)
+
+
+def test_a_deeply_nested_record_is_repaired_like_any_other(sea, tmp_path):
+    deep = b"[" * 1000 + b"]" * 1000
+    given = b'{"deep":' + deep + b',"text":"cafe\xcc\x81","lang":""}\n'
+    result = sea("clean", "--write-lang", "--rejects", tmp_path / "bad.jsonl", "--lang", "vi,fr", stdin=given)
+    assert (result.code, result.stdout) == (0, b'{"deep":' + deep + b',"text":"caf\xc3\xa9","lang":""}\n'), (
+        result.stderr
+    )
+    result = sea("clean", "--lang", "th", "--rejects", tmp_path / "bad.jsonl", "--force", stdin=given)
+    assert "lang.v1 1" in result.stderr and deep in (tmp_path / "bad.jsonl").read_bytes()
+
+
+def test_rejects_have_a_manifest_also_when_the_output_goes_to_stdout(sea, tmp_path):
+    bad = tmp_path / "bad.jsonl"
+    result = sea("clean", "--lang", "th", "--rejects", bad, stdin=lines({"text": THAI}, {"text": LAO}))
+    assert result.stdout == lines({"text": THAI})
+    manifest = json.loads((tmp_path / "bad.jsonl.manifest.json").read_bytes())
+    assert manifest["rejects"] == {"lang.v1": 1} and manifest["counts"]["-"]["kept"] == 1
+    assert [row["path"] for row in manifest["outputs"]] == [str(bad)]
+    assert manifest["outputs"][0]["sha256"] == hashlib.sha256(bad.read_bytes()).hexdigest()
+    assert manifest["inputs"][0]["path"] == "-" and manifest["inputs"][0]["sha256"]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from seatools.streams.tensors import load_tensors, read_header
 from seatools.text.tokenizer import load_tokenizer
 
 Sea = Callable[..., Any]
+MEANS = ("--method", "subword-mean")  # what is easiest by hand
 FIRST_MERGE = 258  # ids of `byte_level`: <s> </s>, 256 bytes, merges
 THI = [(b"\xe0", b"\xb8"), (b"\xe0\xb8", b"\x97"), (b"\xe0\xb8\x97", b"\xe0\xb8")]
 
@@ -43,7 +44,7 @@ def test_old_rows_keep_their_bits_and_new_rows_are_means(
     """Byte-level: b"\\xe0\\xb8" is merged in the base; ท (e0 b8 97) and ทe0b8 (half a character more) are new."""
     base = llama(byte_level(tmp_path / "base", THI[:1]), 259, tied=tied, dtype=dtype, shard=shard)
     new = byte_level(tmp_path / "new", THI)
-    assert sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out").code == 0
+    assert sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out").code == 0
     before, after = load(base), load(tmp_path / "out")
     assert after.dtype == dtype and after.config.vocab_size == 261
     prefix, letter = FIRST_MERGE, 2 + 0x97
@@ -62,7 +63,7 @@ def test_old_rows_keep_their_bits_and_new_rows_are_means(
 
 def test_logits_on_old_tokens_are_bit_equal(tmp_path: Path, sea: Sea) -> None:
     base = llama(byte_level(tmp_path / "base", THI[:1]), 259)
-    sea("embed-init", base, "--tokenizer", byte_level(tmp_path / "new", THI), "-o", tmp_path / "out")
+    sea("embed-init", base, *MEANS, "--tokenizer", byte_level(tmp_path / "new", THI), "-o", tmp_path / "out")
     ids = [0, 40, 70, 258, 100]
     before, after = load(base), load(tmp_path / "out")
     assert _same(logits(before, ids, 259), logits(after, ids, 259))
@@ -74,7 +75,7 @@ def test_logits_on_old_tokens_are_bit_equal(tmp_path: Path, sea: Sea) -> None:
 def test_byte_fallback_vocabulary_by_hand(tmp_path: Path, sea: Sea) -> None:
     base = llama(byte_fallback(tmp_path / "base", ["▁", "a", "▁a"]), 262)
     new = byte_fallback(tmp_path / "new", ["▁", "a", "▁a", "ท", "▁ท", "aa"])
-    assert sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out").code == 0
+    assert sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out").code == 0
     old, grown = matrices(load(base))[0], matrices(load(tmp_path / "out"))[0]
     space, letter, tho = 259, 260, [3 + 0xE0, 3 + 0xB8, 3 + 0x97]
     assert torch.equal(grown[262], old[tho].double().mean(0).float())
@@ -91,7 +92,7 @@ def test_rows_and_special_ids_follow_their_tokens(tmp_path: Path, sea: Sea) -> N
     )
     (base / "generation_config.json").write_text('{"eos_token_id": [1], "suppress_tokens": [2, -1]}')
     new = byte_level(tmp_path / "new", THI[:2], first=["[A]", "[B]", "[C]", *specials])
-    assert sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out").code == 0
+    assert sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out").code == 0
     old, grown = matrices(load(base))[1], matrices(load(tmp_path / "out"))[1]
     assert _same(old, grown[3:262])
     assert torch.equal(grown[0], old.double().mean(0).float())  # [A] stands for no text
@@ -104,7 +105,7 @@ def test_rows_and_special_ids_follow_their_tokens(tmp_path: Path, sea: Sea) -> N
 def test_dropped_tokens_are_listed_and_leave_the_config(tmp_path: Path, sea: Sea) -> None:
     base = llama(byte_level(tmp_path / "base", THI[:1], first=["<s>", "</s>"]), 259, pad_token_id=1)
     new = byte_level(tmp_path / "new", THI[:1], first=["<s>"])
-    result = sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out")
+    result = sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out")
     assert result.code == 0 and "'</s>'" in result.stderr and "eos_token_id" in result.stderr
     assert (tmp_path / "out/dropped_tokens.jsonl").read_bytes() == b'{"token":"</s>","id":1}\n'
     config = json.loads((tmp_path / "out/config.json").read_text())
@@ -113,7 +114,10 @@ def test_dropped_tokens_are_listed_and_leave_the_config(tmp_path: Path, sea: Sea
 
 def test_padding_rows_are_used_first_and_the_rest_stay(tmp_path: Path, sea: Sea) -> None:
     base = llama(byte_level(tmp_path / "base", THI[:1]), 264)
-    assert sea("embed-init", base, "--tokenizer", byte_level(tmp_path / "new", THI), "-o", tmp_path / "out").code == 0
+    assert (
+        sea("embed-init", base, *MEANS, "--tokenizer", byte_level(tmp_path / "new", THI), "-o", tmp_path / "out").code
+        == 0
+    )
     old, grown = matrices(load(base))[0], matrices(load(tmp_path / "out"))[0]
     assert len(grown) == 264
     assert _same(old[:259], grown[:259]) and _same(old[261:], grown[261:])
@@ -123,7 +127,9 @@ def test_padding_rows_are_used_first_and_the_rest_stay(tmp_path: Path, sea: Sea)
 def test_added_padding_is_zero(tmp_path: Path, sea: Sea) -> None:
     base = llama(byte_level(tmp_path / "base", THI[:1]), 259)
     new = byte_level(tmp_path / "new", THI)
-    assert sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out", "--pad-to-multiple", 64).code == 0
+    assert (
+        sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out", "--pad-to-multiple", 64).code == 0
+    )
     embedding, head = matrices(load(tmp_path / "out"))
     assert len(embedding) == len(head) == 320
     assert not embedding[261:].any() and not head[261:].any() and embedding[:261].any(1).all()
@@ -133,7 +139,7 @@ def test_added_padding_is_zero(tmp_path: Path, sea: Sea) -> None:
 def test_the_other_methods(tmp_path: Path, sea: Sea, method: str) -> None:
     base = llama(byte_level(tmp_path / "base", THI[:1]), 300, initializer_range=0.5)
     new = byte_level(tmp_path / "new", THI)
-    result = sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out", "--head-method", method)
+    result = sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out", "--head-method", method)
     assert result.code == 0
     (_, old), (embedding, head) = matrices(load(base)), matrices(load(tmp_path / "out"))
     if method == "mean":
@@ -150,7 +156,7 @@ def test_the_other_methods(tmp_path: Path, sea: Sea, method: str) -> None:
 
 def test_the_record_of_a_new_row(tmp_path: Path, sea: Sea) -> None:
     base = llama(byte_level(tmp_path / "base", []), 258, tied=True)
-    sea("embed-init", base, "--tokenizer", byte_level(tmp_path / "new", [(b"a", b"a")]), "-o", tmp_path / "out")
+    sea("embed-init", base, *MEANS, "--tokenizer", byte_level(tmp_path / "new", [(b"a", b"a")]), "-o", tmp_path / "out")
     letter = 2 + ord("a")
     norm = float(matrices(load(base))[0][letter].norm())
     assert _rows_file(tmp_path / "out") == [
@@ -166,7 +172,7 @@ def test_pieces_of_new_tokens_jsonl_are_preferred(tmp_path: Path, sea: Sea) -> N
     new = byte_level(tmp_path / "new", [(b"a", b"b"), (b"ab", b"c")])
     letters = [2 + ord(char) for char in "abc"]
     (new / "new_tokens.jsonl").write_text(json.dumps({"token": "abc", "id": 259, "pieces": letters}) + "\n")
-    sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out")
+    sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out")
     assert _rows_file(tmp_path / "out")[0]["pieces"] == letters
     assert not (tmp_path / "out/new_tokens.jsonl").exists()
 
@@ -183,7 +189,7 @@ def test_two_runs_give_the_same_bytes(tmp_path: Path, sea: Sea) -> None:
 def test_index_and_untouched_shards(tmp_path: Path, sea: Sea) -> None:
     base = llama(byte_level(tmp_path / "base", THI[:1]), 259, shard="20KB")
     new = byte_level(tmp_path / "new", THI)
-    assert sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out", "--link").code == 0
+    assert sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out", "--link").code == 0
     shards = sorted(path.name for path in base.glob("*.safetensors"))
     linked = {name for name in shards if os.path.samefile(base / name, tmp_path / "out" / name)}
     index = json.loads((tmp_path / "out/model.safetensors.index.json").read_text())
@@ -217,7 +223,9 @@ def test_head_bias_is_extended_by_its_mean(tmp_path: Path, sea: Sea) -> None:
     tensors["lm_head.odd"] = torch.ones(3, dtype=torch.uint8)
     save_file(tensors, base / "model.safetensors")
     new = byte_level(tmp_path / "new", THI)
-    assert sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out", "--pad-to-multiple", 128).code == 0
+    assert (
+        sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out", "--pad-to-multiple", 128).code == 0
+    )
     stored = load_file(tmp_path / "out/model.safetensors")
     assert stored["lm_head.bias"].tolist() == [*range(259), 129, 129, 261, 262, 263, *[0] * 120]
     assert stored["lm_head.odd"].tolist() == [1, 1, 1]
@@ -231,7 +239,7 @@ def test_which_files_go_along(tmp_path: Path, sea: Sea) -> None:
     (base / "checkpoints").mkdir()
     new = byte_level(tmp_path / "new", THI)
     (new / "special_tokens_map.json").write_text("{}")
-    assert sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out").code == 0
+    assert sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out").code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "LICENSE", "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors",
         "new_rows.jsonl", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json",
@@ -243,7 +251,7 @@ def test_which_files_go_along(tmp_path: Path, sea: Sea) -> None:
 def test_dry_run_writes_nothing(tmp_path: Path, sea: Sea) -> None:
     base = llama(byte_level(tmp_path / "base", THI[:1]), 259, shard="20KB")
     new = byte_level(tmp_path / "new", THI)
-    result = sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out", "--dry-run")
+    result = sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out", "--dry-run")
     assert result.code == 0 and result.stdout == b""
     assert "rows: [259, 16] -> [261, 16]" in result.stderr and "2 new, 0 dropped" in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["base", "new"]
@@ -269,7 +277,7 @@ def test_other_families(tmp_path: Path, sea: Sea, config: Any) -> None:
     base = byte_level(tmp_path / "base", THI[:1])
     hf.AutoModelForCausalLM.from_config(config).save_pretrained(base)
     new = byte_level(tmp_path / "new", THI[:2])
-    assert sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out").code == 0
+    assert sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out").code == 0
     for old, grown in zip(matrices(load(base)), matrices(load(tmp_path / "out")), strict=True):
         assert _same(old, grown[:259])
         assert torch.equal(grown[259], old[[258, 2 + 0x97]].double().mean(0).float())
@@ -282,7 +290,7 @@ def test_model_of_links_as_in_the_hub_cache(tmp_path: Path, sea: Sea) -> None:
     for path in base.iterdir():
         (snapshot / path.name).symlink_to(path)
     new = byte_level(tmp_path / "new", THI)
-    assert sea("embed-init", snapshot, "--tokenizer", new, "-o", tmp_path / "out", "--link").code == 0
+    assert sea("embed-init", snapshot, *MEANS, "--tokenizer", new, "-o", tmp_path / "out", "--link").code == 0
     assert not any(path.is_symlink() for path in (tmp_path / "out").iterdir())
     assert len(matrices(load(tmp_path / "out"))[0]) == 261
 
@@ -292,7 +300,7 @@ def test_nested_text_config(tmp_path: Path, sea: Sea) -> None:
     config = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps({"model_type": "some_vlm", "eos_token_id": 1, "text_config": config}))
     new = byte_level(tmp_path / "new", THI, first=["[A]", "<s>", "</s>"])
-    assert sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out").code == 0
+    assert sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out").code == 0
     config = json.loads((tmp_path / "out/config.json").read_text())
     assert (config["eos_token_id"], config["text_config"]["eos_token_id"]) == (2, 2)
     assert config["text_config"]["vocab_size"] == 262
@@ -304,7 +312,7 @@ def test_stories260k_extended_for_thai(tmp_path: Path, sea: Sea, shared: Path) -
     thai = tmp_path / "th.txt"
     thai.write_text((shared / "data/flores200/dev/tha_Thai.txt").read_text("utf-8"), "utf-8")
     assert sea("vocab-extend", base, f"th={thai}", "--add", 200, "-o", tmp_path / "extended").code == 0
-    assert sea("embed-init", base, "--tokenizer", tmp_path / "extended", "-o", tmp_path / "out").code == 0
+    assert sea("embed-init", base, *MEANS, "--tokenizer", tmp_path / "extended", "-o", tmp_path / "out").code == 0
     old, new = load_tokenizer(base), load_tokenizer(tmp_path / "out")
     text = "Once upon a time, there was a little girl."
     ids = old.encode(text)

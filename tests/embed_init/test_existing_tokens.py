@@ -14,6 +14,7 @@ from tiny_folders import byte_level, llama, load, matrices
 from seatools.text.tokenizer import load_tokenizer
 
 Sea = Callable[..., Any]
+MEANS = ("--method", "subword-mean")
 MERGES = [(b"a", b"b"), (b"c", b"d"), (b"ab", b"cd"), (b"x", b"y")]
 AB, CD, ABCD, XY = 258, 259, 260, 261
 A, B, C, D = (2 + ord(char) for char in "abcd")
@@ -34,7 +35,7 @@ def new(tmp_path: Path) -> Path:
 
 
 def _rows(sea: Sea, base: Path, new: Path, out: Path, *flags: object) -> tuple[Any, Any, list[dict[str, Any]]]:
-    result = sea("embed-init", base, "--tokenizer", new, "-o", out, *flags)
+    result = sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", out, *flags)
     assert result.code == 0, result.stderr
     records = [json.loads(line) for line in (out / "new_rows.jsonl").read_text().splitlines()]
     return matrices(load(base)), matrices(load(out)), records
@@ -76,7 +77,7 @@ def test_untrained_rows_count_in_no_mean(tmp_path: Path, sea: Sea, base: Path, n
 def test_without_the_flag_rows_stay_and_a_warning_names_the_file(
     tmp_path: Path, sea: Sea, base: Path, new: Path
 ) -> None:
-    result = sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out")
+    result = sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out")
     assert result.code == 0
     assert f"{new}/existing_tokens.jsonl lists 1 woken tokens" in result.stderr and "--reinit" in result.stderr
     assert torch.equal(matrices(load(tmp_path / "out"))[0][:260], matrices(load(base))[0])
@@ -84,7 +85,7 @@ def test_without_the_flag_rows_stay_and_a_warning_names_the_file(
 
 def test_without_woken_tokens_there_is_no_warning(tmp_path: Path, sea: Sea, base: Path, new: Path) -> None:
     (new / "existing_tokens.jsonl").write_text(json.dumps(DORMANT) + "\n")
-    result = sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out")
+    result = sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out")
     assert result.code == 0 and "existing_tokens" not in result.stderr
 
 
@@ -118,13 +119,15 @@ def test_pieces_that_do_not_spell_the_token_are_found_anew(tmp_path: Path, sea: 
 def test_a_file_of_another_tokenizer(tmp_path: Path, sea: Sea, base: Path, new: Path, line: str, message: str) -> None:
     file = tmp_path / "file.jsonl"
     file.write_text(json.dumps(DORMANT) + "\n" + line + "\n")
-    result = sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out", "--reinit", file)
+    result = sea("embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out", "--reinit", file)
     assert result.code == 1 and f"{file}:2" in result.stderr and message in result.stderr
     assert not (tmp_path / "out").exists()
 
 
 def test_a_missing_file(tmp_path: Path, sea: Sea, base: Path, new: Path) -> None:
-    result = sea("embed-init", base, "--tokenizer", new, "-o", tmp_path / "out", "--reinit", tmp_path / "no.jsonl")
+    result = sea(
+        "embed-init", base, *MEANS, "--tokenizer", new, "-o", tmp_path / "out", "--reinit", tmp_path / "no.jsonl"
+    )
     assert result.code == 1 and "no.jsonl" in result.stderr
 
 

@@ -64,6 +64,26 @@ def test_every_method_leaves_old_rows_alone_and_makes_new_ones(
     assert [row["method"] for row in _records(tmp_path / "out")] == [method, method]
 
 
+def test_the_default_leans_to_the_last_piece_for_input_and_to_the_first_for_output(
+    tmp_path: Path, sea: Sea, base: Path, new: Path
+) -> None:
+    result, (embedding, head), (new_embedding, new_head) = _run(sea, base, new, tmp_path / "out")
+    tied = head is embedding or torch.equal(head, embedding)
+    for id, (first, second) in PIECES.items():
+        to_first, to_last = (
+            (2 * embedding[first] + embedding[second]) / 3,
+            (embedding[first] + 2 * embedding[second]) / 3,
+        )
+        assert torch.allclose(new_embedding[id], to_first if tied else to_last, atol=1e-8)
+        assert torch.allclose(new_head[id], (2 * head[first] + head[second]) / 3, atol=1e-8)
+    said = "weighted-first" if tied else "weighted-last / weighted-first"
+    assert f"2 new tokens by {said}," in result.stderr
+    chosen = json.loads((tmp_path / "out.manifest.json").read_text())["options"]
+    assert (chosen["method"], chosen["head_method"]) == (
+        ("weighted-first", None) if tied else ("weighted-last", "weighted-first")
+    )
+
+
 def test_each_matrix_has_its_own_method(tmp_path: Path, sea: Sea, new: Path) -> None:
     base = llama(byte_level(tmp_path / "base", MERGES[:2]), 260)
     flags = ("--method", "weighted-last", "--head-method", "weighted-first")

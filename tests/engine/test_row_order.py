@@ -44,6 +44,13 @@ def test_epochs_and_seeds_have_orders_of_their_own() -> None:
     assert order(1, batch_size=50, num_rows=50, seed=1) != found[:50]
 
 
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 30))
+def test_without_shuffling_rows_come_as_they_are(num_rows: int, batch_size: int, step: int) -> None:
+    found = rows_of_step(step, batch_size=batch_size, num_rows=num_rows, seed=3, shuffled=False)
+    whole = list(range(num_rows)) * (step * batch_size // num_rows + 1)
+    assert found == whole[(step - 1) * batch_size : step * batch_size]
+
+
 def test_the_order_is_pinned() -> None:
     """A changed value means that runs begun before the change resume in another order."""
     assert order(3, batch_size=4, num_rows=6) == PINNED

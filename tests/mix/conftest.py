@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from mix_sources import write_records
 from tiny_llama import write_tokenizer
 
 TEMPLATE = (
@@ -28,3 +29,10 @@ def template_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "chat.jinja"
     path.write_text(TEMPLATE)
     return path
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> tuple[str, str]:
+    """Ten documents "a0"... of 2 bytes, and ten of "bbb0"... of 4, as sources."""
+    a = write_records(tmp_path / "a.jsonl", [f"a{i}" for i in range(10)])
+    return f"a={a}", f"b={write_records(tmp_path / 'b.jsonl', [f'bbb{i}' for i in range(10)])}"

@@ -84,3 +84,54 @@ def test_phases_weigh_the_whole_source(sea, tmp_path, sft):
     assert {name: row["emitted_docs"] for name, row in rows.items()} == {
         "sft.en": 15, "sft.lo": 15, "sft.th": 15, "en.en": 15,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sizes", "budget", "emitted"),
+    [
+        # en 40, lo 10, th 10 documents of one source, each up to 4 times.
+        ({"sft": "sft"}, 90, {"sft.en": 30, "sft.lo": 30, "sft.th": 30}),
+        ({"sft": "sft"}, 200, {"sft.en": 120, "sft.lo": 40, "sft.th": 40}),
+        ({"sft": "sft"}, 240, {"sft.en": 160, "sft.lo": 40, "sft.th": 40}),
+        # Two sources share the budget, the languages of one its share: 60 of each, then 120 - 2 * 40 = 40 for en.
+        ({"sft": "sft", "text": "text"}, 120, {"sft.en": 20, "sft.lo": 20, "sft.th": 20, "text.en": 60}),
+        ({"sft": "sft", "text": "text"}, 300, {"sft.en": 70, "sft.lo": 40, "sft.th": 40, "text.en": 150}),
+        # The source of 20 * 4 documents leaves the other 320.
+        ({"sft": "sft", "small": "small"}, 300, {"sft.en": 140, "sft.lo": 40, "sft.th": 40, "small.en": 80}),
+    ],
+)
+def test_unimax_fills_the_budget_by_sources_and_their_languages(sea, tmp_path, sft, sizes, budget, emitted):
+    for name, count in (("text", 60), ("small", 20)):
+        (tmp_path / f"{name}.jsonl").write_bytes(b'{"text": "x", "lang": "en"}\n' * count)
+    sources = [f"{name}={tmp_path / file}.jsonl" for name, file in sizes.items()]
+    rows, stderr = plan(sea, *sources, "--unit", "docs", "--unimax", "--balance", "lang", "--budget", budget)
+    assert {name: row["emitted"] for name, row in rows.items()} == emitted
+    assert "not reached" not in stderr and "used up" not in stderr
+
+
+ESCAPE = "\x1b]0;gotcha\x07\x1b[31m"
+
+
+def test_a_lang_cannot_drive_the_terminal(sea, tmp_path, byte_tokenizer, template_path):
+    langs = [
+        ESCAPE,
+        "en/us",
+        "Old High German",
+        "\u202eht\x85\u2028",
+        "x" * 500,
+        "x" * 499 + "y",
+        "ไทย",
+        "a\\x20b",
+        "a b",
+    ]
+    turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    rows = [{"messages": turns, "lang": lang} for lang in langs]
+    (tmp_path / "a.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
+    options = ["--tokenizer", byte_tokenizer, "--chat-template", template_path, "--balance", "lang", "--unit", "docs"]
+    rows, stderr = plan(sea, f"s={tmp_path / 'a.jsonl'}", *options)
+    assert len(rows) == len(langs)
+    for text in (*rows, *stderr.splitlines()):
+        assert text.isprintable()
+    assert all(len(name) <= 42 and " " not in name and "/" not in name for name in rows)
+    assert {"s.\\x1b]0;gotcha\\x07\\x1b[31m", "s.en\\x2fus", "s.Old\\x20High\\x20German", "s.ไทย"} <= set(rows)
+    assert "s.\\u202eht\\x85\\u2028" in rows and {"s.a\\x5cx20b", "s.a\\x20b"} <= set(rows)

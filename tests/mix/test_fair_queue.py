@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from seatools.mix import fair_queue as module
 from seatools.mix.fair_queue import fair_queue
 
-SIZES = st.lists(st.integers(1, 1000), min_size=1, max_size=40)
+SIZES = st.lists(st.integers(1, 1000), min_size=1, max_size=15)
 WEIGHTS = st.fractions(min_value=Fraction(1, 1000), max_value=1000)
-SOURCES = st.lists(st.tuples(SIZES, WEIGHTS), min_size=1, max_size=5)
+SOURCES = st.lists(st.tuples(SIZES, WEIGHTS), min_size=1, max_size=4)
 
 # What a merge could get wrong: equal clocks, documents of no unit, weights of 0, weights without a small multiple.
 TIED = st.lists(st.integers(0, 3), min_size=0, max_size=60)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from mix_sources import index_of, write_records
 
-from seatools.mix import index_sidecar, source_reading
+from seatools.mix import document_store, index_sidecar, source_reading
 from seatools.mix.document_store import DocumentStore
 from seatools.mix.index_sidecar import Sidecars
 from seatools.streams.errors import SeaError
@@ -121,14 +121,14 @@ def test_a_file_of_the_same_size_is_judged_by_its_content(tmp_path, documents, c
         index_sidecar.sha256_file = kept
 
 
-def test_a_change_that_the_clock_hides_is_found_when_the_line_is_read(tmp_path, documents):
+def test_a_change_that_nothing_about_the_file_shows_is_found_when_the_line_is_read(tmp_path, documents, monkeypatch):
     path = write_records(tmp_path / "a.jsonl", ["one", "two"])
+    for module in (index_sidecar, document_store):
+        monkeypatch.setattr(module, "identity_of", lambda path: (30, 0, 0, 0))
     build(path, documents, Sidecars(documents))
-    status = path.stat()
     with path.open("r+b") as stream:
         stream.seek(-6, os.SEEK_END)
         stream.write(b"2")
-    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(SeaError, match=r"a\.jsonl changed while it was mixed \(at byte 15\)"):
         build(path, documents, Sidecars(documents))
 
@@ -284,3 +284,14 @@ def test_a_read_only_folder_is_left_alone_also_by_root_and_another_gets_its_inde
     (tmp_path / "closed").chmod(0o755)
     assert hidden(tmp_path / "closed") == [] and len(hidden(tmp_path / "open")) == 2
     assert len(told) == 1 and "closed (read-only)" in told[0] and "--index-dir" in told[0]
+
+
+def test_an_edit_in_place_with_the_old_time_put_back_is_seen(tmp_path, documents):
+    path = write_records(tmp_path / "a.jsonl", ["mango", "mango"])
+    build(path, documents, Sidecars(documents))
+    before = path.stat()
+    with path.open("r+b") as stream:
+        stream.write(path.read_bytes().replace(b"mango", b"tango"))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size == before.st_size and path.stat().st_mtime_ns == before.st_mtime_ns
+    assert build(path, documents, Sidecars(documents))[1] == [b'{"text":"tango"}'] * 2

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seatools.mix import keyed_order
-from seatools.mix.keyed_order import document_numbers, epoch_order, nth_documents, permuted
+from seatools.mix.keyed_order import epoch_order, nth_documents, permuted
 
 KEY = {"seed": 0, "name": "th"}
 
 
-@given(st.integers(0, 500), st.integers(0, 2**32 - 1), st.text(max_size=8), st.integers(0, 10))
+@given(st.integers(0, 150), st.integers(0, 2**32 - 1), st.text(max_size=8), st.integers(0, 10))
 def test_every_document_comes_once_an_epoch(num_docs, seed, name, epoch):
     order = epoch_order(num_docs, seed=seed, name=name, epoch=epoch)
-    assert sorted(order.tolist()) == list(range(num_docs))
+    assert np.array_equal(np.sort(order), np.arange(num_docs))
 
 
 @given(st.integers(1, 2**63 - 1), st.data())
@@ -81,13 +81,12 @@ def test_none_keeps_the_order_of_the_files():
 def test_slices_are_the_epochs_end_to_end(monkeypatch):
     epochs = [epoch_order(5, **KEY, epoch=epoch).tolist() for epoch in (0, 1)]
     monkeypatch.setattr(keyed_order, "SLICE", 3)
-    parts = list(document_numbers(5, 2, **KEY, shuffle="global"))
-    assert [len(part) for part in parts] == [3, 2, 3, 2]
-    assert np.concatenate(parts).tolist() == epochs[0] + epochs[1]
+    assert nth_documents(0, 10, 5, **KEY, shuffle="global").tolist() == epochs[0] + epochs[1]
 
 
-@given(st.integers(1, 9), st.integers(0, 40), st.integers(0, 40), st.sampled_from(["none", "global"]))
+@given(st.integers(1, 9), st.integers(0, 12), st.integers(0, 12), st.sampled_from(["none", "global"]))
 def test_any_stretch_of_the_epochs_can_be_had_alone(num_docs, start, length, shuffle):
-    whole = np.concatenate(list(document_numbers(num_docs, 81, **KEY, shuffle=shuffle)))
+    epochs = range(-(-(start + length) // num_docs) + 1)
+    whole = np.concatenate([epoch_order(num_docs, **KEY, epoch=epoch, shuffle=shuffle) for epoch in epochs])
     part = nth_documents(start, start + length, num_docs, **KEY, shuffle=shuffle)
     assert part.tolist() == whole[start : start + length].tolist()

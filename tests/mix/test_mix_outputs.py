@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 
 import numpy as np
 import orjson
@@ -148,3 +149,111 @@ def test_phases_shards_and_parts_come_from_one_schedule(sea, tmp_path, two):
     sizes = np.array([len(json.loads(line)["text"]) for line in whole.splitlines()])
     second = np.cumsum(sizes) - sizes >= 2000
     assert kinds[second].all() and not kinds[~second].all()
+
+
+BROKEN = b"{\n"
+
+
+@pytest.mark.parametrize("target", ["parts", "parts/part.jsonl.zst"])
+@pytest.mark.parametrize(
+    "inside",
+    [
+        ["--dedup", "exact", "--rejects", "parts/rejected.jsonl"],
+        ["--on-error", "quarantine", "--quarantine", "parts/sub/../quarantine.jsonl"],
+        ["--index-dir", "parts/index"],
+        ["--plan", "parts/mix.toml"],
+    ],
+)
+def test_nothing_is_written_into_or_read_from_a_folder_that_is_replaced(
+    sea, tmp_path, two, monkeypatch, inside, target
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts" / "sub").mkdir(parents=True)
+    (tmp_path / "parts" / "old").write_bytes(b"kept")
+    (tmp_path / "parts" / "mix.toml").write_bytes(b"")
+    result = sea("mix", *two, "--unit", "bytes", "--shard-size", "2KB", "-o", target, "--force", *inside)
+    assert result.code == 2 and "lies inside parts" in result.stderr and result.stdout == b""
+    assert sorted(os.listdir("parts")) == ["mix.toml", "old", "sub"] and indexes(tmp_path / "data") == []
+
+
+def test_the_quarantine_of_named_parts_stands_beside_the_folder(sea, tmp_path, two):
+    (tmp_path / "data" / "c.jsonl").write_bytes(b'{"text": "c"}\n' + BROKEN)
+    options = ["--unit", "bytes", "--on-error", "quarantine", "--on-exhaust", "renormalize", "--shard-size", "2KB"]
+    result = sea("mix", *two, f"c={tmp_path / 'data' / 'c.jsonl'}", *options, "-o", tmp_path / "p" / "part.jsonl.gz")
+    assert result.code == 0, result.stderr
+    assert (tmp_path / "p.quarantine.jsonl").read_bytes().count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["mixed.jsonl", "mixed.jsonl.zst", "a.JSONL.GZ", "x.safetensors", "part.safetensors", "parts.zst", "a.txt"]
+)
+def test_a_folder_of_parts_is_not_named_like_a_file(sea, tmp_path, two, name):
+    result = sea("mix", *two, "--unit", "bytes", "--shard-size", "2KB", "-o", tmp_path / name)
+    assert result.code == 2 and f"{name} names a file" in result.stderr and "-o FOLDER" in result.stderr
+    assert os.listdir(tmp_path) == ["data"]
+
+
+def test_packed_parts_are_safetensors(sea, tmp_path, two, byte_tokenizer):
+    options = [*two, "--tokenizer", byte_tokenizer, "--pack", 64, "--shard-size", "1MB"]
+    result = sea("mix", *options, "-o", tmp_path / "p" / "part.jsonl")
+    assert result.code == 2 and "names a file" in result.stderr
+    assert sea("mix", *options, "-o", tmp_path / "p" / "part.safetensors").code == 0
+    assert os.listdir(tmp_path / "p") == ["part-00000.safetensors"]
+
+
+def test_rejects_have_a_manifest_also_where_the_mix_goes_to_stdout(sea, tmp_path, two):
+    bad = tmp_path / "bad.jsonl"
+    with (tmp_path / "data" / "a.jsonl").open("ab") as stream:
+        stream.write(b'{"text": "b0 "}\n' * 3)
+    result = sea("mix", *two, "--unit", "bytes", "--dedup", "exact", "--rejects", bad)
+    assert result.code == 0 and result.stdout and bad.read_bytes().count(b"\n") == 3
+    manifest = json.loads((tmp_path / "bad.jsonl.manifest.json").read_text())
+    assert manifest["rejects"] == {"exact_duplicate.v1": 3} and manifest["counts"]["cleaning"]["a"]["kept"] == 201
+    assert [row["path"] for row in manifest["outputs"]] == [str(bad)] and len(manifest["inputs"]) == 2
+
+
+def test_what_is_rejected_goes_with_the_first_shard_only(sea, tmp_path, two):
+    with (tmp_path / "data" / "a.jsonl").open("ab") as stream:
+        stream.write(b'{"text": "b0 "}\n' * 3 + BROKEN)
+    bad, broken = tmp_path / "bad.jsonl", tmp_path / "broken.jsonl"
+    options = ["--unit", "bytes", "--dedup", "exact", "--rejects", bad]
+    options += ["--on-error", "quarantine", "--quarantine", broken]
+    manifests = []
+    for i in range(3):
+        out = tmp_path / f"{i}.jsonl"
+        result = sea("mix", *two, *options, "--shard", f"{i}/3", "-o", out)
+        assert result.code == 0, result.stderr
+        assert ("what is rejected is kept by shard 0/3" in result.stderr) == (i > 0)
+        assert (bad.read_bytes().count(b"\n"), broken.read_bytes().count(b"\n")) == (3, 1)
+        manifests.append(json.loads((tmp_path / f"{i}.jsonl.manifest.json").read_text()))
+    assert all(row["rejects"] == {"broken json": 1, "exact_duplicate.v1": 3} for row in manifests)
+    assert [row["counts"]["shard"].get("rejects_kept_by") for row in manifests] == [None, "0/3", "0/3"]
+    assert [len(row["outputs"]) for row in manifests] == [2, 1, 1]
+
+
+def test_a_pipe_is_recorded_with_its_digest(sea, tmp_path, two):
+    content = (tmp_path / "data" / "a.jsonl").read_bytes()
+    pipe = tmp_path / "pipe.jsonl"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(content))
+    writer.start()
+    result = sea("mix", f"a={pipe}", two[1], "--unit", "bytes", "-o", tmp_path / "out.jsonl")
+    writer.join()
+    assert result.code == 0, result.stderr
+    first, second = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())["inputs"]
+    assert first == {"path": str(pipe), "sha256": hashlib.sha256(content).hexdigest(), "source": "a"}
+    assert second["sha256"] == hashlib.sha256((tmp_path / "data" / "b.jsonl").read_bytes()).hexdigest()
+
+
+def test_the_order_of_a_list_changes_nothing(sea, tmp_path):
+    for name in ("c", "a", "b"):
+        (tmp_path / f"{name}.jsonl").write_bytes(b"".join(b'{"text": "%s%d"}\n' % (name.encode(), i) for i in range(9)))
+    runs = []
+    for order in ("abc", "cab", "bca"):
+        (tmp_path / "list").write_text("".join(f"{tmp_path / name}.jsonl\n" for name in order))
+        for more in ([], ["--dedup", "exact"], ["--dedup", "near"], ["--limit", 12], ["--shuffle", "none"]):
+            result = sea("mix", f"s=@{tmp_path / 'list'}", "--unit", "docs", "-q", *more)
+            assert result.code == 0, result.stderr
+            runs.append(result.stdout)
+    assert all(runs) and runs[:5] == runs[5:10] == runs[10:]
+    assert [json.loads(line)["text"][0] for line in runs[4].splitlines()] == ["a"] * 9 + ["b"] * 9 + ["c"] * 9

@@ -108,7 +108,20 @@ def test_the_manifest_counts_rows(sea, tmp_path, sources, byte_tokenizer):
         "tokens": data.num_tokens,
         "loss_tokens": data.num_targets,
         "fill": round(data.num_tokens / (64 * data.num_rows), 6),
+        "cut_docs": 0,
+        "cut_loss_tokens": 0,
     }
+
+
+def test_loss_tokens_of_the_plan_are_trained_or_counted_as_cut(sea, tmp_path, sources, byte_tokenizer):
+    options = ["--on-exhaust", "renormalize", "--pack", 16, "--pack-window", 30]
+    data = run(sea, tmp_path, *sources, "--tokenizer", byte_tokenizer, *options)
+    manifest = orjson.loads((tmp_path / "packed.safetensors.manifest.json").read_bytes())["counts"]
+    packed, emitted = manifest["packed"], sum(row["emitted_loss_tokens"] for row in manifest["sources"])
+    lengths = [len(text) + 2 for text in A + B]
+    assert packed["cut_docs"] == int(data.metadata["num_cut_docs"]) == sum(length > 16 for length in lengths) > 10
+    assert packed["cut_loss_tokens"] == int(data.metadata["num_cut_targets"]) == sum((n - 1) // 16 for n in lengths)
+    assert packed["loss_tokens"] == data.num_targets == emitted - packed["cut_loss_tokens"]
 
 
 def _engine(folder):

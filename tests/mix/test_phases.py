@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from mix_sources import emitted
 
 from seatools.mix.document_store import DocumentStore
 from seatools.mix.options import MixOptions
@@ -39,11 +40,11 @@ def plan_of(sizes, phases, *, max_epochs=4, on_exhaust="stop", budget=None, weig
 
 
 def by_phase(plan) -> list[list[tuple[int, int]]]:
-    emitted, found = list(plan.documents()), []
+    left, found = emitted(plan), []
     for phase in plan.phases:
-        found.append(emitted[: len(phase.schedule.order)])
-        emitted = emitted[len(phase.schedule.order) :]
-    assert not emitted
+        found.append(left[: len(phase.schedule.order)])
+        left = left[len(phase.schedule.order) :]
+    assert not left
     return found
 
 
@@ -71,7 +72,7 @@ def test_each_phase_has_its_weights_and_its_share():
 def test_a_source_goes_on_where_it_stopped():
     phases = [Phase(name=str(i), share=Fraction(1, 4)) for i in range(4)]
     plan = plan_of(TEN, phases, budget=800)
-    came = [doc for source, doc in plan.documents() if source == 0]
+    came = [doc for source, doc in emitted(plan) if source == 0]
     assert sorted(came[:30]) == list(range(30)) and len(came) == 40 and set(came[30:]) < set(range(30))
 
 
@@ -151,13 +152,13 @@ def test_a_phased_plan_keeps_its_caps_and_its_ends(sizes, drawn, max_epochs, on_
     assume(all(any(phase.weights[name] for phase in phases) for name in sizes))
     plan = plan_of(sizes, phases, max_epochs=max_epochs, on_exhaust=on_exhaust)
     names, came = list(sizes), Counter()
-    for phase, planned, emitted in zip(phases[: len(plan.phases)], plan.phases, by_phase(plan), strict=True):
-        for source, doc in emitted:
+    for phase, planned, drawn in zip(phases[: len(plan.phases)], plan.phases, by_phase(plan), strict=True):
+        for source, doc in drawn:
             assert phase.weights[names[source]]
             came[source, doc] += 1
             cap = phase.max_epochs.get("", max_epochs)
             assert came[source, doc] <= cap
-        units = [sizes[names[source]][doc] for source, doc in emitted]
+        units = [sizes[names[source]][doc] for source, doc in drawn]
         assert sum(units) == planned.schedule.total
         # A phase ends with the document that reaches its end, or short of it with a source used up.
         if sum(units) < planned.wanted:

@@ -7,6 +7,7 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mix_sources import emitted
 
 from seatools.mix.document_store import DocumentStore
 from seatools.mix.options import MixOptions
@@ -50,7 +51,7 @@ PLANS = st.builds(
 @given(PLANS)
 @settings(max_examples=40, deadline=None)
 def test_no_document_comes_more_often_than_its_cap_nor_before_the_others_came_as_often(plan):
-    came = Counter(plan.documents())
+    came = Counter(emitted(plan))
     for source, (index, row) in enumerate(zip(plan.indexes, plan.rows, strict=True)):
         counts = [came[source, doc] for doc in range(len(index))]
         assert max(counts) <= row.max_epochs == (index.spec.max_epochs or plan.options.max_epochs)
@@ -60,9 +61,9 @@ def test_no_document_comes_more_often_than_its_cap_nor_before_the_others_came_as
 @given(PLANS)
 @settings(max_examples=40, deadline=None)
 def test_the_rows_count_what_is_emitted(plan):
-    emitted = list(plan.documents())
+    came = emitted(plan)
     for source, (index, row) in enumerate(zip(plan.indexes, plan.rows, strict=True)):
-        docs = [doc for number, doc in emitted if number == source]
+        docs = [doc for number, doc in came if number == source]
         assert (row.emitted_docs, row.emitted) == (len(docs), sum(index.num_bytes[doc] for doc in docs))
         assert row.emitted_bytes == row.emitted
     assert sum(row.emitted for row in plan.rows) == plan.schedule.total

@@ -178,3 +178,11 @@ def test_a_plan_file_runs(sea, tmp_path, monkeypatch, plan):
     sea("mix", "--plan", path, "-o", "out.jsonl")
     manifest = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())
     assert [row["path"] for row in manifest["inputs"]][-1] == path and manifest["seed"] == 3
+
+
+@pytest.mark.parametrize("table", ["source", "phase"])
+def test_names_that_could_not_be_typed_or_would_move_the_terminal_are_refused(plan, table):
+    text = WHOLE.replace('"th"\nfiles' if table == "source" else '"main"\n', '"x\\u001b[31m"\nfiles' if table == "source" else '"x\\n"\n')  # fmt: skip # noqa: E501
+    assert text != WHOLE
+    with pytest.raises(UsageError, match="cannot name a " + table):
+        read_plan_file(plan(text))

@@ -36,7 +36,7 @@ def test_the_ratio_by_tokens_is_the_one_asked_for(sea, shared, tmp_path):
 
 
 def test_every_end_of_turn_of_an_answer_is_trained_with_a_template_that_marks_nothing(shared):
-    rows = [json.loads(line) for line in (shared / "data" / "mgsm" / "th.jsonl").read_bytes().splitlines()]
+    rows = [json.loads(line) for line in (shared / "data" / "mgsm" / "th.jsonl").read_bytes().splitlines()[:60]]
     singles = []
     for line, row in enumerate(rows, 1):
         answer = {"role": "assistant", "content": str(row["answer_number"])}

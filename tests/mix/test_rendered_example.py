@@ -39,7 +39,7 @@ def test_special_tokens_are_spelled_and_trained_parts_marked(example):
     text = example({"text": "plain"}, {"messages": turns("hi", "ສະບາຍ\ndee", "and", "so")})
     assert text.split("\n") == [
         "example from c: 35 tokens, 23 trained, between ⟦ and ⟧",
-        "<s><|user|>hi<|end|><|assistant|>⟦ສະບາຍ⟧",
+        "<s><|user|>hi<|end|><|assistant|>⟦ສະບາຍ↵⟧",
         "⟦dee<|end|>⟧<|user|>and<|end|><|assistant|>⟦so<|end|>⟧",
     ]
 

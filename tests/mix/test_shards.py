@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -11,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mix_sources import plan_of, write_records
 
+from seatools.mix import packed_mix
 from seatools.mix.document_store import DocumentStore
 from seatools.mix.emission import emit
-from seatools.mix.packed_mix import write_packed_mix
+from seatools.mix.packed_mix import packed_windows, window_counts, write_packed_mix
 from seatools.mix.shards import parse_shard, shard_span, write_packed_shards, write_shards
 from seatools.streams.errors import SeaError, UsageError
 from seatools.text.documents import load_documents
@@ -81,7 +84,10 @@ def test_files_of_a_size_are_the_single_file_cut_between_lines(tmp_path, paths, 
         assert len(before) + after.index(b"\n") + 1 > size  # none is cut too early
 
 
-def test_packed_shards_have_the_rows_of_the_single_file(tmp_path, packed_plan, documents):
+@pytest.mark.parametrize("max_tokens", [packed_mix.MAX_WINDOW_TOKENS, 250])
+def test_packed_shards_have_the_rows_of_the_single_file(tmp_path, packed_plan, documents, monkeypatch, max_tokens):
+    monkeypatch.setattr(packed_mix, "MAX_WINDOW_TOKENS", max_tokens)
+
     def write(name, span=None):
         with (tmp_path / name).open("wb") as stream:
             counts = write_packed_mix(packed_plan, documents, stream, span=span, workers=1, quiet=True)
@@ -99,6 +105,23 @@ def test_packed_shards_have_the_rows_of_the_single_file(tmp_path, packed_plan, d
         write("x", range(1, num))
 
 
+def test_a_window_is_bounded_in_tokens_too(packed_plan, documents, monkeypatch):
+    span = range(len(packed_plan.schedule.order))
+    lengths = [
+        [len(doc.ids) for doc in packed.docs] for packed in packed_windows(packed_plan, documents, span, workers=1)
+    ]
+    monkeypatch.setattr(packed_mix, "MAX_WINDOW_TOKENS", 250)
+    bounded = [
+        [len(doc.ids) for doc in packed.docs] for packed in packed_windows(packed_plan, documents, span, workers=1)
+    ]
+    assert sum(bounded, []) == sum(lengths, [])
+    assert all(sum(window[:-1]) < 250 for window in bounded) and max(map(sum, lengths)) > 2 * 250
+    for before in np.cumsum(list(map(len, lengths))).tolist():  # the windows of documents are cut where they were
+        assert before in np.cumsum(list(map(len, bounded))).tolist()
+    counts = [window[2] for window in window_counts(packed_plan, span)]
+    assert counts == list(map(sum, bounded))
+
+
 def assert_same_rows(one, other):
     assert (one.num_rows, one.num_tokens, one.num_targets) == (other.num_rows, other.num_tokens, other.num_targets)
     for i in range(one.num_rows):
@@ -108,14 +131,38 @@ def assert_same_rows(one, other):
         assert one.row_sources(i).tolist() == other.row_sources(i).tolist()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_packed_files_of_a_size_hold_whole_windows(tmp_path, packed_plan, documents, workers):
+HEADER = 640  # bytes of a file that are not its tensors, a little less than there are
+
+
+def window_files(plan, documents):
+    """(rows, bytes) of the file of each window of documents."""
+    found = []
+    for first in range(0, len(plan.schedule.order), WINDOW):
+        file, span = io.BytesIO(), range(first, min(first + WINDOW, len(plan.schedule.order)))
+        found.append((write_packed_mix(plan, documents, file, span=span, quiet=True)["rows"], file.tell()))
+    return found
+
+
+@pytest.mark.parametrize(("size", "workers"), [(6000, 1), (6000, 2), (9000, 1), (4000, 1)])
+def test_packed_files_of_a_size_hold_whole_windows(tmp_path, packed_plan, documents, size, workers):
     (tmp_path / "out").mkdir()
     counts = write_packed_shards(
-        packed_plan, documents, tmp_path / "out", shard_bytes=6000, workers=workers, quiet=True
+        packed_plan, documents, tmp_path / "out", shard_bytes=size, workers=workers, quiet=True
     )
     paths = shard_paths(tmp_path / "out")
     assert len(paths) == counts["parts"] > 3
+    windows, held = window_files(packed_plan, documents), []
+    for path in paths:
+        num_windows, rows = 0, read_packed(path).num_rows
+        while rows > 0:
+            rows -= windows[sum(held) + num_windows][0]
+            num_windows += 1
+        assert rows == 0  # whole windows
+        held.append(num_windows)
+        assert path and (os.path.getsize(path) <= size or num_windows == 1)
+    assert sum(held) == len(windows)
+    for path, after in zip(paths, np.cumsum(held)[:-1].tolist(), strict=False):  # none is closed too early
+        assert os.path.getsize(path) + windows[after][1] - HEADER > size
     with (tmp_path / "whole").open("wb") as stream:
         single = write_packed_mix(packed_plan, documents, stream, workers=1, quiet=True)
     assert {**single, "parts": len(paths)} == counts
@@ -127,16 +174,26 @@ def test_packed_files_of_a_size_hold_whole_windows(tmp_path, packed_plan, docume
 
 def test_memory_is_bounded_by_the_window(tmp_path, store, documents):
     """Four times the documents take no more memory than once, beyond what plan and index hold of each."""
-    import tracemalloc
-
     peaks = []
     for copies in (1, 4):
-        text = [f"{i} {'y' * 2000}" for i in range(100 * copies)]
-        path = write_records(tmp_path / f"{copies}.jsonl", text)
-        plan = plan_of([path], store, documents=documents, unit="tokens", pack=256, pack_window=20, max_epochs=1)
-        tracemalloc.start()
-        with (tmp_path / "out").open("wb") as stream:
-            write_packed_mix(plan, documents, stream, workers=1, quiet=True)
-        peaks.append(tracemalloc.get_traced_memory()[1])
-        tracemalloc.stop()
+        peaks.append(packing_peak(tmp_path, store, documents, 100 * copies, pack_window=20))
     assert peaks[1] < 1.1 * peaks[0] + 100_000  # all of it would be 4 MB more
+
+
+def test_memory_is_bounded_by_tokens_where_documents_are_long(tmp_path, store, documents, monkeypatch):
+    unbounded = packing_peak(tmp_path, store, documents, 800, pack_window=800)
+    monkeypatch.setattr(packed_mix, "MAX_WINDOW_TOKENS", 40_000)
+    assert packing_peak(tmp_path, store, documents, 800, pack_window=800) < unbounded / 3
+
+
+def packing_peak(tmp_path, store, documents, num_docs, *, pack_window):
+    """Bytes of Python's and numpy's memory at most, for documents of 2,000 tokens."""
+    path = write_records(tmp_path / f"{num_docs}.jsonl", [f"{i} {'y' * 2000}" for i in range(num_docs)])
+    options = {"unit": "tokens", "pack": 256, "pack_window": pack_window, "max_epochs": 1}
+    plan = plan_of([path], store, documents=documents, **options)
+    tracemalloc.start()
+    with (tmp_path / "out").open("wb") as stream:
+        write_packed_mix(plan, documents, stream, workers=1, quiet=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak

@@ -7,6 +7,16 @@ import json
 import orjson
 import pytest
 
+from seatools.mix.document_store import DocumentStore
+from seatools.mix.options import MixOptions
+from seatools.mix.source_cleaning import SourceCleaning
+from seatools.mix.source_specs import parse_sources
+from seatools.streams.messages import Messages
+from seatools.streams.records import BadRecord, Rejects
+from seatools.text.cleaning.check_pool import CheckPool
+from seatools.text.cleaning.options import CleaningOptions
+from seatools.text.cleaning.survivor_spool import SurvivorSpool
+
 THAI = "กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทยและมีประชากรมากที่สุด"
 LAO = "ນະຄອນຫຼວງວຽງຈັນເປັນເມືອງຫຼວງຂອງປະເທດລາວແລະມີພົນລະເມືອງຫຼາຍທີ່ສຸດ"
 
@@ -81,6 +91,35 @@ def test_stdin_is_cleaned_too_and_cleaning_comes_before_joining(sea, tmp_path, b
     assert result.code == 0, result.stderr
     asked = [m["content"] for line in result.stdout.splitlines() for m in json.loads(line)["messages"][::2]]
     assert sorted(asked) == ["Hi 1", "Hi 2"]
+
+
+@pytest.mark.parametrize("dedup", ["exact", "near"])
+def test_broken_lines_and_rows_that_tokenising_refuses_are_both_in_the_plan(
+    sea, tmp_path, byte_tokenizer, template_path, dedup
+):
+    turns = [{"role": "user", "content": "Hi there, how are you?"}, {"role": "assistant", "content": "Well"}]
+    path = write(tmp_path / "c.jsonl", [{"messages": turns}, {"messages": [turns[0]]}])
+    path.write_bytes(path.read_bytes() + b"{broken\n")
+    _, manifest = mixed(
+        sea, tmp_path, f"c={path}", "--dedup", dedup, "--on-error", "skip", "--tokenizer", byte_tokenizer,
+        "--chat-template", template_path,
+    )  # fmt: skip
+    assert manifest["counts"]["sources"][0]["rejected"] == sum(manifest["rejects"].values()) == 2
+
+
+def test_a_reading_that_fails_closes_what_was_opened(tmp_path, sources, monkeypatch):
+    """`__exit__` does not run for a `with` whose `__enter__` raised."""
+    closed = []
+    for opened in (CheckPool, SurvivorSpool):
+        monkeypatch.setattr(opened, "close", lambda self, name=opened.__name__: closed.append(name))
+    (tmp_path / "bad.jsonl").write_bytes(b'{"text":"one"}\n{broken\n')
+    specs = tuple(parse_sources([*sources, f"bad={tmp_path}/bad.jsonl"]))
+    options = MixOptions(sources=specs, unit="docs", max_epochs=1, cleaning=CleaningOptions(near=0.8))
+    with DocumentStore() as store:
+        cleaning = SourceCleaning(options, store, Rejects(), None, workers=1, messages=Messages(quiet=True))
+        with pytest.raises(BadRecord, match="broken JSON"), cleaning:
+            raise AssertionError("it was read")
+    assert closed == ["CheckPool", "SurvivorSpool"]
 
 
 @pytest.mark.parametrize(

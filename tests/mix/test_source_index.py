@@ -74,8 +74,8 @@ def test_a_subset_is_a_source_of_its_own(tmp_path, byte_tokenizer):
         write_records(tmp_path / f"{lang}.jsonl", [f"{lang}{i}" for i in range(4)], lang=lang)
     with DocumentStore() as store:
         index = index_of(tmp_path, store, documents=load_documents(byte_tokenizer))
-        thai = index.subset("a/th", np.flatnonzero(index.lang_ids == index.langs.index("th")))
-        assert thai.spec.name == "a/th" and thai.spec.glob == index.spec.glob and len(thai) == 4
+        thai = index.subset("a.th", np.flatnonzero(index.lang_ids == index.langs.index("th")))
+        assert thai.spec.name == "a.th" and thai.spec.glob == index.spec.glob and len(thai) == 4
         assert [json.loads(thai.line(doc))["text"] for doc in range(4)] == [f"th{i}" for i in range(4)]
         assert thai.units("tokens").tolist() == [5] * 4 and thai.units("docs").tolist() == [1] * 4
         assert [Path(file.path).name for file in thai.stored_files] == ["th.jsonl"]

@@ -372,3 +372,9 @@ def test_an_output_can_be_checked_before_any_work() -> None:
     with pytest.raises(UsageError):
         check_output("old")
     assert names() == ["old"]
+
+
+def test_a_folder_in_the_place_of_the_manifest_is_found_before_any_work() -> None:
+    Path("out.jsonl.manifest.json").mkdir()
+    with pytest.raises(UsageError, match="out.jsonl.manifest.json is a folder"):
+        check_output("out.jsonl")

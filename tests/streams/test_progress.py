@@ -121,3 +121,10 @@ def test_messages_go_to_stderr_by_loudness(capfd: pytest.CaptureFixture[str]) ->
         "warning: careful",
         "detail",
     ]
+
+
+def test_counting_passes_the_items_on_and_counts_those_that_were_used() -> None:
+    progress = Progress("counting", quiet=True)
+    items = progress.counting("abc")
+    assert (next(items), progress.done) == ("a", 0)
+    assert (list(items), progress.done) == (["b", "c"], 3)

@@ -9,7 +9,7 @@ import pytest
 
 from seatools.streams.errors import UsageError
 from seatools.streams.messages import Messages
-from seatools.streams.quarantine import rejects_policy
+from seatools.streams.quarantine import refuse_shared_rejects, rejects_policy
 from seatools.streams.records import BadRecord, RecordReader
 
 
@@ -80,3 +80,15 @@ def test_not_even_force_writes_it_onto_an_input() -> None:
     with pytest.raises(UsageError, match="both input and quarantine"):
         run("quarantine", "in.jsonl", force=True)
     assert Path("in.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("rejects", "said"),
+    [("-", "is the output"), ("out", "is the output"), ("./out", "is the output"), ("bad", "is the quarantine file")],
+)
+def test_the_rejects_file_is_a_file_of_its_own(rejects: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        refuse_shared_rejects(rejects, "out", "bad")
+    refuse_shared_rejects("third", "out", "bad")
+    refuse_shared_rejects("third", None, None)
+    refuse_shared_rejects(None, "-", None)

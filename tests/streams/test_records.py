@@ -25,11 +25,7 @@ from seatools.streams.records import (
     Record,
     RecordReader,
     Rejects,
-    check_preference,
-    check_prompt,
-    check_responses,
     check_text,
-    check_training,
     dump,
     with_keys,
 )
@@ -259,58 +255,6 @@ def test_a_quarantine_file_may_not_be_an_input() -> None:
     Path("a.jsonl").write_bytes(GOOD)
     with pytest.raises(UsageError, match="both input and quarantine"):
         RecordReader("*.jsonl", rejects=Rejects("quarantine", io.BytesIO(), "./a.jsonl"))
-
-
-# Kinds of record
-
-TURNS = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
-
-
-@pytest.mark.parametrize(
-    ("check", "value"),
-    [
-        (check_training, {"text": "a"}),
-        (check_training, {"messages": TURNS}),
-        (check_training, {"prompt": "q", "completion": "a"}),
-        (check_training, {"prompt": TURNS[:1], "completion": TURNS[1:]}),
-        (check_prompt, {"prompt": "q"}),
-        (check_prompt, {"prompt": TURNS[:1], "id": 7}),
-        (check_responses, {"prompt": "q", "responses": ["a", "b"]}),
-        (check_preference, {"prompt": "q", "chosen": "a", "rejected": "b"}),
-        (check_preference, {"prompt": TURNS[:1], "chosen": TURNS[1:], "rejected": TURNS[:1]}),
-    ],
-)
-def test_good_records(check: Callable[[dict[str, Any]], None], value: dict[str, Any]) -> None:
-    check(value)
-
-
-@pytest.mark.parametrize(
-    ("check", "value", "reason"),
-    [
-        (check_training, {}, "no text"),
-        (check_training, {"prompt": "q"}, "no text"),
-        (check_training, {"prompt": "q", "completion": None}, "completion not a string"),
-        (check_training, {"prompt": "q", "completion": " \n"}, "empty completion"),
-        (check_training, {"messages": "hello"}, "messages not a list"),
-        (check_training, {"messages": []}, "messages not a list"),
-        (check_training, {"messages": ["hello"]}, "bad messages"),
-        (check_training, {"messages": [{"content": "x"}]}, "bad messages"),
-        (check_training, {"messages": [{"role": "user", "content": None}]}, "bad messages"),
-        (check_training, {"messages": [{"role": "user", "content": "\0"}]}, "nul"),
-        (check_prompt, {"prompt": ""}, "empty prompt"),
-        (check_prompt, {"prompt": []}, "prompt not a list"),
-        (check_prompt, {"text": "x"}, "no prompt"),
-        (check_responses, {"prompt": "q"}, "no responses"),
-        (check_responses, {"prompt": "q", "responses": ["a", 1]}, "no responses"),
-        (check_preference, {"prompt": "q", "chosen": "a"}, "no rejected"),
-        (check_preference, {"prompt": "q", "chosen": "a", "rejected": "a"}, "identical answers"),
-        (check_preference, {"prompt": "q", "chosen": "a", "rejected": " "}, "empty answer"),
-    ],
-)
-def test_records_that_are_refused(check: Callable[[dict[str, Any]], None], value: dict[str, Any], reason: str) -> None:
-    with pytest.raises(BadRecord) as caught:
-        check(value)
-    assert caught.value.reason == reason
 
 
 # Writing: other keys pass through byte for byte

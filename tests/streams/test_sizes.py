@@ -17,6 +17,13 @@ def test_counts_are_exact(text: str, value: int) -> None:
     assert parse_count(text) == value
 
 
+def test_a_count_beyond_64_bits_is_refused() -> None:
+    assert parse_count("9223372036854775807") == 2**63 - 1
+    for text in ("9223372036854775808", "99999999999B"):
+        with pytest.raises(UsageError, match="is too large"):
+            parse_count(text)
+
+
 @pytest.mark.parametrize("text", ["", "M", "-1", "1.5", "1e6", "2MB", "1,000", "ten", "1 2", "٣", "0.0001k"])
 def test_what_is_not_a_count_is_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="is not a (size|whole number)"):

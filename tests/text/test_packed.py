@@ -58,6 +58,8 @@ def test_metadata_says_what_the_file_is_and_what_the_caller_adds(tmp_path):
         "sources": '["en", "ไทย"]',
         "num_tokens": "10",
         "num_targets": "6",
+        "num_cut_docs": "1",
+        "num_cut_targets": "1",
         "seed": "7",
     }
 

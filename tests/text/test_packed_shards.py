@@ -10,7 +10,7 @@ import pytest
 from seatools.streams.errors import SeaError
 from seatools.text.documents import TokenizedDoc
 from seatools.text.packed import PackedData, write_packed
-from seatools.text.packed_shards import read_packed_files, shard_paths
+from seatools.text.packed_shards import PART_NAME, part_note, read_packed_files, shard_paths
 from seatools.text.packing import pack
 
 OPTIONS = {"row_length": 4, "tokenizer_digest": "aa11", "sources": ["en", "ไทย"]}
@@ -67,3 +67,47 @@ def test_the_tokenizer_is_checked(tmp_path):
 def test_a_folder_without_parts_has_none(tmp_path):
     write(tmp_path / "model.safetensors", 3)
     assert shard_paths(tmp_path) == []
+
+
+@pytest.fixture
+def parts(tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    return [write(folder / f"part-0000{i}.safetensors", 3, extra=part_note(i, 4)) for i in range(4)]
+
+
+def test_the_parts_of_a_folder_are_all_there(parts):
+    folder = parts[0].parent
+    assert shard_paths(folder) == list(map(str, parts))
+    for missing in (3, 0, 2):  # the last one too, which leaves no gap
+        parts[missing].rename(folder / "away")
+        with pytest.raises(SeaError, match=rf"part-0000{missing}\.safetensors is missing: 3 of 4 packed parts"):
+            shard_paths(folder)
+        (folder / "away").rename(parts[missing])
+
+
+def test_parts_of_two_folders_and_renamed_ones_are_refused(parts):
+    folder = parts[0].parent
+    parts[3].unlink()
+    write(parts[3], 3, extra=part_note(3, 5))
+    with pytest.raises(SeaError, match=r"part-00000\.\S+ is one of 4 parts, \S+part-00003\.\S+ one of 5"):
+        shard_paths(folder)
+    parts[2].rename(parts[3])
+    with pytest.raises(SeaError, match=r"part-00003\.safetensors: this is part 2 of 4 under another name"):
+        shard_paths(folder)
+    parts[3].unlink()
+    write(parts[2], 3)
+    with pytest.raises(SeaError, match=r"part-00002\.safetensors: it does not say which of how many parts it is"):
+        shard_paths(folder)
+
+
+def test_parts_come_in_the_order_of_their_numbers(tmp_path, monkeypatch):
+    import seatools.text.packed_shards as module
+
+    names = [f"{PART_NAME.format(number)}.safetensors" for number in range(99_998, 100_002)]
+    for name in names:
+        (tmp_path / name).touch()
+    # Four of the 100,002 files, counted from 99,998 on.
+    notes = {name: part_note(99_998 + i, 4) for i, name in enumerate(names)}
+    monkeypatch.setattr(module, "read_header", lambda path: ({}, notes[path.name], 0))
+    assert shard_paths(tmp_path) == [str(tmp_path / name) for name in names]

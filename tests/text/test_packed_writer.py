@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 
 import numpy as np
 import pytest
@@ -33,14 +34,41 @@ def test_the_bytes_are_those_of_one_call(windows):
     with PackedWriter(**OPTIONS) as writer:
         for window in windows:
             part = slice(first, first + len(window))
-            writer.add(writer.tensors(pack_arrays(window, 8), docs[part], ids[part]))
+            writer.add(pack_arrays(window, 8), docs[part], ids[part])
             rows += [[s._replace(doc=s.doc + first) for s in row] for row in pack(window, 8)]
             first += len(window)
         metadata = writer.save(written)
-        assert writer.num_bytes == 8 * 2 * (len(rows) + 1) + 5 * sum(lengths) + 6 * sum(map(len, rows))
+        counts = {"num_rows": len(rows), "num_segments": sum(map(len, rows)), "num_tokens": sum(lengths)}
+        assert 0 <= writer.bytes_of(**counts, extra={}) - written.tell() <= 32
         assert (writer.num_rows, writer.num_tokens) == (len(rows), sum(lengths))
     assert metadata == write_packed(at_once, rows, docs, ids, **OPTIONS)
     assert written.getvalue() == at_once.getvalue()
+
+
+masks = st.lists(st.lists(st.integers(0, 1), max_size=30).map(lambda mask: [0, *mask]), max_size=20)
+
+
+@given(masks, st.integers(2, 12), st.integers(1, 7))
+def test_the_sum_of_masks_is_kept_but_for_what_begins_a_further_row(masks, row_length, window):
+    docs = [TokenizedDoc(np.arange(len(mask), dtype=np.uint32), np.array(mask, np.uint8)) for mask in masks]
+    lengths = list(map(len, masks))
+    with PackedWriter(row_length=row_length, tokenizer_digest="aa11", sources=["en"]) as writer:
+        for first in range(0, len(docs), window):
+            part = slice(first, first + window)
+            writer.add(pack_arrays(lengths[part], row_length), docs[part], [0] * len(docs[part]))
+        metadata = writer.save(io.BytesIO())
+    lost = sum(mask[start] for mask in masks for start in range(row_length, len(mask), row_length))
+    assert int(metadata["num_targets"]) == sum(map(sum, masks)) - lost
+    assert int(metadata["num_cut_targets"]) == writer.cuts.targets == lost
+    assert int(metadata["num_cut_docs"]) == sum(length > row_length for length in lengths)
+
+
+def test_the_parts_stand_in_the_folder_that_is_named(tmp_path, monkeypatch):
+    asked = []
+    real = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **more: asked.append(more["dir"]) or real(**more))
+    with PackedWriter(**OPTIONS, folder=tmp_path):
+        assert set(asked) == {tmp_path}
 
 
 def test_too_many_sources_are_refused():

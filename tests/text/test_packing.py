@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seatools.streams.errors import SeaError, UsageError
-from seatools.text.packing import Segment, pack, pack_arrays
+from seatools.streams.errors import UsageError
+from seatools.text.packing import pack, pack_arrays
 
 documents = st.lists(st.integers(0, 70), max_size=60)
 row_lengths = st.integers(1, 32)
@@ -71,9 +71,9 @@ def test_the_order_of_the_rows_is_the_recorded_one():
     assert [row[0].doc for row in pack([4] * 10, 4, seed=1)] == [9, 2, 4, 7, 5, 0, 8, 6, 3, 1]
 
 
-@given(documents, row_lengths, windows, seeds, st.sampled_from(["split", "truncate", "drop"]))
-def test_the_arrays_are_the_same_rows(lengths, row_length, window, seed, overflow):
-    options = {"window": window, "seed": seed, "overflow": overflow}
+@given(documents, row_lengths, windows, seeds)
+def test_the_arrays_are_the_same_rows(lengths, row_length, window, seed):
+    options = {"window": window, "seed": seed}
     rows = pack_arrays(lengths, row_length, **options)
     segments = list(zip(rows.doc.tolist(), rows.start.tolist(), rows.length.tolist(), strict=True))
     bounds = zip(rows.offsets[:-1].tolist(), rows.offsets[1:].tolist(), strict=True)
@@ -109,19 +109,6 @@ def test_windows_do_not_share_rows():
     assert sorted(sorted(segment.doc for segment in row) for row in rows) == [[0], [1], [2, 3]]
 
 
-def test_overflow_truncate_keeps_the_beginning():
-    assert sorted(pack([10, 2], 4, overflow="truncate")) == [[Segment(0, 0, 4)], [Segment(1, 0, 2)]]
-
-
-def test_overflow_drop_leaves_the_long_document_out():
-    assert pack([10, 2], 4, overflow="drop") == [[Segment(1, 0, 2)]]
-
-
-def test_overflow_error_names_the_document():
-    with pytest.raises(SeaError, match="document 1 has 10 tokens"):
-        pack([4, 10], 4, overflow="error")
-
-
 def test_the_lengths_given_are_not_changed():
     lengths = np.array([10, 3], np.int64)
     pack(lengths, 4)
@@ -130,7 +117,7 @@ def test_the_lengths_given_are_not_changed():
 
 @pytest.mark.parametrize(
     ("lengths", "row_length", "options"),
-    [([1], 0, {}), ([1], 4, {"window": 0}), ([1], 4, {"overflow": "wrap"}), ([-1], 4, {})],
+    [([1], 0, {}), ([1], 4, {"window": 0}), ([-1], 4, {})],
 )
 def test_senseless_options_are_refused(lengths, row_length, options):
     with pytest.raises(UsageError):

@@ -92,13 +92,13 @@ def oracle_of(shared: Path, name: str) -> Encode:
 
 @cache
 def flores(shared: Path) -> tuple[list[str], list[str]]:
-    """Every sentence of FLORES dev, and where it stands."""
+    """Every third sentence of FLORES dev in each language, and where it stands."""
     texts: list[str] = []
     places: list[str] = []
     for path in sorted((shared / "data/flores200/dev").glob("*.txt")):
         lines = path.read_text("utf-8").split("\n")[:-1]
-        texts += lines
-        places += [f"{path.name}:{number}" for number in range(1, len(lines) + 1)]
+        texts += lines[::3]  # all of them took a minute of the suite
+        places += [f"{path.name}:{number}" for number in range(1, len(lines) + 1, 3)]
     return texts, places
 
 
@@ -111,7 +111,7 @@ def test_every_shared_tokenizer_is_checked(shared: Path) -> None:
 def test_ids_are_the_engines_own_on_flores_and_on_odd_text(shared: Path, name: str) -> None:
     tokenizer = load_tokenizer(shared / name)
     texts, places = flores(shared)
-    assert len(texts) == 26 * 997
+    assert len(texts) == 26 * 333
     # A "<s>" in the text is a special token to tokenizers by default; the tests of `special` have such texts.
     odd = [text for text in ODD if not any(token in text for token in tokenizer.special_ids)]
     texts, places = texts + odd, places + [repr(text) for text in odd]

@@ -152,7 +152,7 @@ def test_chats_without_a_template_are_refused_with_the_line(sea: Sea, model_path
 def test_a_packed_file_gives_the_run_that_its_records_give(
     sea: Sea, model_path: Path, data: Path, tmp_path: Path
 ) -> None:
-    assert sea("train", model_path, data, "-o", tmp_path / "a", *SHORT).code == 0
+    assert sea("train", model_path, data, "-o", tmp_path / "a", *SHORT, "--order", "file").code == 0
     packed = tmp_path / "a" / "packed.safetensors"
     other = sea("train", model_path, packed, "-o", tmp_path / "b", *SHORT, "--seq-len", 100)
     assert other.code == 2 and "has rows of 32 tokens, not 100" in other.stderr and not (tmp_path / "b").exists()

@@ -98,9 +98,13 @@ def test_a_run_fed_by_a_pipe_resumes_without_it(
         assert manifest["inputs"][0]["path"] == "-"
 
 
-def test_stdin_gives_the_run_that_the_file_gives(sea: Sea, model_path: Path, data: Path, tmp_path: Path) -> None:
-    assert sea("train", model_path, data, "-o", tmp_path / "file", *SIX).code == 0
-    assert sea("train", model_path, "-", "-o", tmp_path / "pipe", *SIX, stdin=data.read_bytes()).code == 0
+@pytest.mark.parametrize("order", ["file", "shuffled"])
+def test_stdin_gives_the_run_that_the_file_gives(
+    sea: Sea, model_path: Path, data: Path, tmp_path: Path, order: str
+) -> None:
+    six = (*SIX, "--order", order)
+    assert sea("train", model_path, data, "-o", tmp_path / "file", *six).code == 0
+    assert sea("train", model_path, "-", "-o", tmp_path / "pipe", *six, stdin=data.read_bytes()).code == 0
     assert (tmp_path / "file" / "model.safetensors").read_bytes() == (
         tmp_path / "pipe" / "model.safetensors"
     ).read_bytes()
@@ -134,6 +138,7 @@ def test_a_packed_file_is_named_again_to_resume(
         (("--weight-decay", 0), "weight_decay"),
         (("--clip", "inf"), "clip"),
         (("--limit", 3), "--limit"),
+        (("--order", "file"), "--order"),
         (("--dtype", "bf16"), "dtype"),
     ],
 )

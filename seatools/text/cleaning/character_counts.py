@@ -1,4 +1,4 @@
-"""How often each character occurs in a text: by sorting, in a third of the time of `Counter` on Thai."""
+"""How often each character occurs in a text: by sorting, which for long texts is faster than `Counter`."""
 
 from __future__ import annotations
 

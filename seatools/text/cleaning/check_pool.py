@@ -1,7 +1,8 @@
 """Documents checked in batches, in other processes where that pays, always given back in the order they came.
 
 Processes and not threads, since regular expressions, Unicode tables and CLD2 hold the interpreter's lock. They start
-(spawned) only after 8 MiB, and only for checks that cost more than sending a line to and fro.
+(spawned, which imports the main script again) only after 8 MiB, and only for checks that cost more than sending a line
+to and fro.
 """
 
 from __future__ import annotations
@@ -9,9 +10,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 
 from seatools.streams.batches import batches
 from seatools.streams.cores import available_cores
+from seatools.streams.errors import SeaError
 from seatools.streams.records import Record
 from seatools.text.cleaning.document_checks import Checked, DocumentChecks
 
@@ -33,7 +36,16 @@ class CheckPool:
         self._pool: ProcessPoolExecutor | None = None
 
     def checked(self, records: Iterable[Record], label: str | None) -> Iterator[Batch]:
-        """The records with what their checks say, a batch at a time."""
+        """The records with what their checks say, a batch at a time. Raises SeaError if a process is lost."""
+        try:
+            yield from self._checked(records, label)
+        except BrokenProcessPool as error:
+            raise SeaError(
+                "a process that checks documents ended early: out of memory, or a script that is not made for them",
+                fix='--workers 1 (workers=1); in a script, work under  if __name__ == "__main__":',
+            ) from error
+
+    def _checked(self, records: Iterable[Record], label: str | None) -> Iterator[Batch]:
         waiting: deque[tuple[list[Record], Future[list[Checked]]]] = deque()
         for batch in batches(records, lambda record: len(record.raw), max_size=BATCH_BYTES, max_items=BATCH_DOCS):
             self._seen_bytes += sum(len(record.raw) for record in batch)

@@ -2,8 +2,9 @@
 
 With nothing that must see all documents first, `stream` lets them through as they come, in bounded memory (16 bytes a
 document for exact duplicates). Near duplicates and scores need all: `read` every source, `settle`, then take the
-`survivors` of each. The same input gives the same output for any number of workers. This floor runs no model: whoever
-wants `score_with` gives the function that scores (`engine/document_scores.py`).
+`survivors` of each; what that takes of memory and disk is told in docs/cleaning.md. The same input gives the same
+output for any number of workers. This floor runs no model: whoever wants `score_with` gives the function that scores
+(`engine/deferred_scores.py`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from seatools.text.cleaning.near_duplicates import NearDuplicates
 from seatools.text.cleaning.options import CleaningOptions
 from seatools.text.cleaning.rejection import Rejection
 from seatools.text.cleaning.repair import joined_text
-from seatools.text.cleaning.score_thresholds import keep_by_quantile
+from seatools.text.cleaning.score_thresholds import keep_by_quantile, shares_of
 from seatools.text.cleaning.survivor_spool import SurvivorSpool
 from seatools.text.identify import same_language
 
@@ -87,7 +88,6 @@ class Cleaner:
         self._near: NearDuplicates | None = None
         self._spool: SurvivorSpool | None = None
         self._kept: np.ndarray | None = None  # [docs of the spool] bool, once settled
-        self._changed: list[np.ndarray] = []
 
     def __enter__(self) -> Cleaner:
         return self
@@ -119,10 +119,8 @@ class Cleaner:
             if self.options.near is not None:
                 self._near = NearDuplicates(threshold=self.options.near, folder=self._folder)
         texts: list[str] = []
-        changed: list[bool] = []
         for record, tag, is_changed in self._first_pass(records, lang, name):
-            self._spool.add(record, tag, name)
-            changed.append(is_changed)
+            self._spool.add(record, tag, name, is_changed=is_changed)
             if self._near is not None:
                 texts.append(joined_text(record.value))
                 if len(texts) == _NEAR_BATCH:
@@ -130,27 +128,27 @@ class Cleaner:
                     texts = []
         if self._near is not None and texts:
             self._near.add(texts)
-        self._changed.append(np.array(changed, bool))
 
     def settle(self) -> None:
-        """Decide on all that was read: near duplicates first, then scores of what they leave."""
+        """Decide on all that was read: near duplicates first, then scores of what they leave.
+
+        Raises UsageError, before anything is scored, for a language that `score_quantile` gives no share.
+        """
         spool = self._spool
-        num_docs = len(spool) if spool is not None else 0
-        kept = np.ones(num_docs, bool)
-        if spool is not None and self._near is not None and num_docs:
-            for number, other in enumerate(self._near.find().tolist()):
-                if other != number:
-                    kept[number] = False
-                    why = Rejection("near_duplicate.v1", detail=spool.record(other).where)
-                    self._reject(spool.record(number), spool.source(number), why)
-        if spool is not None and self._score is not None and num_docs:
-            self._settle_scores(spool, kept)
-        if spool is not None:
-            changed = np.concatenate(self._changed)
-            for number in np.flatnonzero(kept).tolist():
-                counts = self.counts[spool.source(number)]
-                counts.num_kept += 1
-                counts.num_changed += bool(changed[number])
+        kept = np.ones(len(spool) if spool is not None else 0, bool)
+        if spool is not None and len(spool):
+            ranked = self._ranked_languages(spool) if self._score is not None else None
+            if self._near is not None:
+                self._settle_near(spool, self._near, kept)
+            self._near = None  # its signatures are of no more use
+            if ranked is not None:
+                self._settle_scores(spool, kept, *ranked)
+            changed = spool.changed()
+            for name, counts in self.counts.items():
+                for run in spool.runs(name):
+                    mine = kept[run.start : run.stop]
+                    counts.num_kept += int(mine.sum())
+                    counts.num_changed += int((mine & changed[run.start : run.stop]).sum())
         self._kept = kept
 
     def survivors(self, name: str) -> Iterator[Record]:
@@ -158,9 +156,8 @@ class Cleaner:
         if self._kept is None:
             raise ValueError("survivors before settle")
         if self._spool is not None:
-            for number, record in self._spool.records(name):
-                if self._kept[number]:
-                    yield record
+            for run in self._spool.runs(name):
+                yield from self._spool.records(np.flatnonzero(self._kept[run.start : run.stop]) + run.start)
 
     @property
     def rejected(self) -> Counter[str]:
@@ -198,22 +195,35 @@ class Cleaner:
                 else:
                     yield record, tag, raw is not None
 
-    def _settle_scores(self, spool: SurvivorSpool, kept: np.ndarray) -> None:
+    def _settle_near(self, spool: SurvivorSpool, near: NearDuplicates, kept: np.ndarray) -> None:
+        originals = near.find()
+        for number in map(int, np.flatnonzero(originals != np.arange(len(originals)))):
+            kept[number] = False
+            why = Rejection("near_duplicate.v1", detail=spool.record(int(originals[number])).where)
+            self._reject(spool.record(number), spool.source(number), why)
+
+    def _ranked_languages(self, spool: SurvivorSpool) -> tuple[np.ndarray, list[str], list[float]]:
+        """Which language each document has, [docs] uint32; the languages; the share of each that is kept."""
+        of_tags = [same_language(tag) for tag in spool.tags]
+        langs = list(dict.fromkeys(of_tags))
+        asked = {same_language(tag): share for tag, share in self.options.score_quantile.items() if tag}
+        others = self.options.score_quantile.get("")
+        shares = shares_of(langs, asked if others is None else dict.fromkeys(langs, others) | asked)
+        return np.array([langs.index(lang) for lang in of_tags], np.uint32)[spool.tag_numbers()], langs, shares
+
+    def _settle_scores(
+        self, spool: SurvivorSpool, kept: np.ndarray, groups: np.ndarray, langs: list[str], shares: list[float]
+    ) -> None:
         assert self._score is not None
         numbers = np.flatnonzero(kept)
-        langs = np.array([same_language(tag) for tag in spool.langs()], dtype=object)[numbers].tolist()
-        shares = {same_language(tag) if tag else "": share for tag, share in self.options.score_quantile.items()}
-        if "" in shares:
-            shares = dict.fromkeys(langs, shares[""]) | shares
-        shares.pop("", None)
-        scores = self._score(joined_text(record.value) for number, record in spool.records() if kept[number])
-        good = keep_by_quantile(scores, langs, shares)
-        for number, score, is_good, lang in zip(numbers.tolist(), scores.tolist(), good.tolist(), langs, strict=True):
-            if not is_good:
-                kept[number] = False
-                value = round(score, 4) if score == score else "nan"
-                why = Rejection("score.v1", value, f"{lang}={shares[lang]}")
-                self._reject(spool.record(number), spool.source(number), why)
+        scores = self._score(joined_text(record.value) for record in spool.records(numbers))
+        is_good = keep_by_quantile(scores, groups[numbers], shares)
+        for place in np.flatnonzero(~is_good):
+            number, score, group = int(numbers[place]), float(scores[place]), int(groups[numbers[place]])
+            kept[number] = False
+            value = round(score, 4) if score == score else "nan"
+            why = Rejection("score.v1", value, f"{langs[group]}={shares[group]}")
+            self._reject(spool.record(number), spool.source(number), why)
 
     def _reject(self, record: Record, name: str, rejection: Rejection) -> None:
         self.counts[name].rejected[rejection.reason] += 1

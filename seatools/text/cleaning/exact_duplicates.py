@@ -1,9 +1,8 @@
 """The first of equal documents, by 128 bits of xxh3 of the NFC text with white space folded.
 
 Seen keys lie in sorted runs of doubling length (a logarithmic method): a batch is looked up in each run by bisection
-and becomes a run itself, runs of one length are merged. Memory: 16 bytes a document, 32 while the largest runs merge
-(a Python set of the same takes 98). The chance that one document of a billion is lost to a collision is 1.5e-21.
-Cost: most of it normal form and white space, four times that of parsing the JSON.
+and becomes a run itself, runs of one length are merged. Memory: 16 bytes a document, 32 while the largest runs merge.
+The chance that one document of a billion is lost to a collision is 1.5e-21.
 """
 
 from __future__ import annotations

@@ -4,9 +4,8 @@ One-permutation hashing (Li, Owen and Zhang, NIPS 2012): every n-gram is hashed 
 and each bin keeps its minimum, so a signature costs one pass and not k. Their estimate of Jaccard similarity, equal
 bins over bins that either text fills, is unbiased, and nearly exact for texts of fewer n-grams than bins. Banding needs
 every bin, so for it alone empty bins borrow from full ones (optimal densification: Shrivastava, ICML 2017).
-All n-grams of about a million characters are numpy arrays, 20 bytes a character at work. Measured, Thai, Lao, Burmese,
-English and Vietnamese: 37 MB/CPU s, more than half of it in `normalise` (English 11 ns a character there, Thai 13,
-Vietnamese 26, Burmese 77, of which 67 are Python's NFC).
+All n-grams of about a million characters are numpy arrays, 20 bytes a character at work; much of the time is that of
+`normalise`. Rates: benchmarks/near_duplicates.py.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ Pairs come from bands (Broder 1997; Leskovec et al., Mining of Massive Datasets,
 document is compared with the bucket's first and with the 32 before it, so a bucket of n costs 33 n and not n^2 / 2; a
 pair further apart in a crowd of unlike documents is found through another band or not at all.
 Cost: 2 * num_hashes + 4 * bands bytes a document (320 at the defaults), which go to unnamed files past half of
-`memory_bytes`, and 8 bytes a document that stay; a band is sorted in partitions of keys that fit. Measured
-(benchmarks/near_duplicates.py): 37 MB/CPU s, 28 times datasketch, recall of documents to drop 0.99 (datasketch 0.93).
+`memory_bytes`; while `find` runs 33 bytes a document, and `memory_bytes` to sort a band in partitions of its keys.
+Measured (benchmarks/near_duplicates.py): 37 MB/CPU s, 28 times datasketch, recall of what to drop 0.99 (it: 0.93).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The polynomial sum c[i+j] * B^(n-1-j) modulo 2^64, built by doubling: that of 2k characters is that of the first k times
 B^k plus that of the next k. The high bits mix well, so tables are looked up by those; two different n-grams of one text
-of 100,000 characters share a hash with a chance of 3e-10. Cost: three times that of parsing the JSON, for n = 40.
+of 100,000 characters share a hash with a chance of 3e-10.
 """
 
 from __future__ import annotations

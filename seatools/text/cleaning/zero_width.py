@@ -6,7 +6,7 @@ from the right; ZWSP stays between two Khmer letters, where the space bar of the
 times in 997 FLORES sentences, one in 14 characters). Elsewhere ZWSP is the trace of an editor or a segmenter, and one
 word comes to be spelled in two ways: th_thaigov 579 times in 2,108,638 characters; Lao 10,007 times in a third of
 NTREX's lines and 3 times in all of FLORES. `strip` takes Khmer's too (NTREX: 28 lines of 1,007 have any; km_prompts:
-none), for a corpus that is to have one spelling. Cost: a search, less than parsing the JSON.
+none), for a corpus that is to have one spelling.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from seatools.streams.records import Record, RecordReader
 from seatools.text.cleaning import check_pool
 from seatools.text.cleaning.cleaner import Cleaner
 from seatools.text.cleaning.options import CleaningOptions, cleaning_options
+from seatools.text.cleaning.survivor_spool import SurvivorSpool
 
 THAI = "ประเทศไทยมีประชากรประมาณหกสิบหกล้านคน และมีกรุงเทพมหานครเป็นเมืองหลวงของประเทศ"
 LAO = "ປະເທດລາວມີປະຊາກອນປະມານເຈັດລ້ານຄົນ ແລະມີນະຄອນຫຼວງວຽງຈັນເປັນເມືອງຫຼວງ"
@@ -79,8 +81,9 @@ def test_write_lang_stamps_only_what_has_none():
 
 
 def test_a_text_that_repair_leaves_empty_is_rejected():
+    given = records("\u200b\ufeff", {"prompt": "q", "completion": "\u200b"}, "a\u200bb")
     with Cleaner(CleaningOptions(zero_width="repair")) as cleaner:
-        assert list(cleaner.stream(records("\u200b\ufeff", {"prompt": "q", "completion": "\u200b"}, "a\u200bb"))) != []
+        assert [(record.raw, record.line) for record in cleaner.stream(given)] == [(b'{"text":"ab"}', 3)]
     assert cleaner.rejected == {"empty.v1": 2} and cleaner.counts["input"].num_changed == 1
 
 
@@ -102,11 +105,11 @@ def test_any_number_of_workers_gives_the_same_bytes(shared, monkeypatch):
     for workers in (1, 2):
         rejects = io.BytesIO()
         with Cleaner(options, rejects=rejects, workers=workers) as cleaner:
-            reader = RecordReader([str(data / "mono/my_voa.jsonl"), str(data / "ntrex/mya.txt")], limit=200)
+            reader = RecordReader([str(data / "mono/my_voa.jsonl"), str(data / "ntrex/mya.txt")], limit=100)
             kept = b"\n".join(record.raw for record in cleaner.stream(reader, "my"))
         results.append((kept, rejects.getvalue(), cleaner.summary()))
     assert results[0] == results[1]
-    assert results[0][2].startswith("200 documents")
+    assert results[0][2].startswith("100 documents")
 
 
 def test_a_pipe_flows():
@@ -178,6 +181,49 @@ class TestTwoPasses:
         assert cleaner.counts["all"].as_dict() == {
             "seen": 3, "kept": 2, "changed": 1, "rejected": {"near_duplicate.v1": 1}
         }  # fmt: skip
+
+    def test_a_language_without_a_share_is_told_before_anything_is_scored(self):
+        options = cleaning_options(score_with="MODEL", score_quantile="th=0.3", dedup=["near"])
+
+        def score(documents):
+            raise AssertionError("nothing may be scored")
+
+        with Cleaner(options, score=score) as cleaner:
+            cleaner.read("all", "th", records(THAI, {"text": LAO, "lang": "lo"}))
+            with pytest.raises(UsageError, match="documents in lo"):
+                cleaner.settle()
+            with pytest.raises(ValueError, match="before settle"):
+                next(cleaner.survivors("all"))
+
+    def test_tags_of_one_language_share_its_share(self):
+        options = cleaning_options(score_with="MODEL", score_quantile="tha=0.5")
+        with Cleaner(options, score=lambda texts: np.arange(len(list(texts)), dtype=np.float32)) as cleaner:
+            cleaner.read("one", "th", records(*(f"{THAI} {number}" for number in range(2))))
+            cleaner.read("two", "th_TH", records(*(f"{THAI} {number}" for number in range(2, 4))))
+            cleaner.settle()
+            assert [len(list(cleaner.survivors(name))) for name in ("one", "two")] == [2, 0]
+
+    def test_a_source_that_is_read_in_two_goes_keeps_its_order(self):
+        with Cleaner(cleaning_options(dedup=["near"], normalize="nfc")) as cleaner:
+            for name, texts in (("a", ["first", "cafe\u0301 and more"]), ("b", ["third"]), ("a", ["fourth", "first"])):
+                cleaner.read(name, None, records(*texts))
+            cleaner.settle()
+            assert [record.value["text"] for record in cleaner.survivors("a")] == ["first", "café and more", "fourth"]
+            assert [record.value["text"] for record in cleaner.survivors("b")] == ["third"]
+            assert list(cleaner.survivors("never read")) == []
+        assert (cleaner.counts["a"].num_kept, cleaner.counts["a"].num_changed) == (3, 1)
+
+    def test_the_survivors_of_a_source_take_no_look_at_other_sources(self, monkeypatch):
+        looks: Counter[str] = Counter()
+        record, source = SurvivorSpool.record, SurvivorSpool.source
+        monkeypatch.setattr(SurvivorSpool, "record", lambda *args: (looks.update(["record"]), record(*args))[1])
+        monkeypatch.setattr(SurvivorSpool, "source", lambda *args: (looks.update(["source"]), source(*args))[1])
+        with Cleaner(cleaning_options(dedup=["near"])) as cleaner:
+            for number in range(40):
+                cleaner.read(str(number), None, records(f"{number}", f"only {number} is here"))
+            cleaner.settle()
+            assert sum(len(list(cleaner.survivors(str(number)))) for number in range(40)) == 80
+        assert looks == {"record": 80}
 
     def test_nothing_read(self):
         with Cleaner(cleaning_options(dedup=["near"])) as cleaner:

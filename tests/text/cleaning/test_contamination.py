@@ -8,7 +8,7 @@ import random
 import pytest
 
 from seatools.streams.errors import SeaError
-from seatools.text.cleaning.contamination import BenchmarkTexts
+from seatools.text.cleaning.contamination import BenchmarkTexts, texts_of_row
 
 
 def documents(shared, name):
@@ -33,7 +33,7 @@ def test_a_planted_piece_is_found_and_its_line_named(shared, file, field, name):
     for number in range(0, len(rows), 40):
         text = rows[number][field]
         start = numbers.randrange(max(len(text) - 80, 1))
-        host = clean[number % 60] if "zh" not in file else ""
+        host = clean[number % 60]
         found = benchmark.check(host + " " + text[start : start + 80].upper().replace(" ", "\n") + "\n" + host)
         if found is None:  # 80 characters with fewer than 40 letters
             assert sum(char.isalnum() for char in text[start : start + 80]) < 45
@@ -66,3 +66,61 @@ def test_a_benchmark_with_nothing_to_look_for(tmp_path):
     (tmp_path / "a.txt").write_text("short\n")
     with pytest.raises(SeaError, match="no text of 40 letters"):
         BenchmarkTexts([str(tmp_path / "a.txt")])
+
+
+HAN = "北京大学的研究人员发现二十世纪初期长江流域的水稻产量与季风强度密切相关其中以湖北和江西最为明显"  # 47 letters
+THAI = "กรุงเทพมหานครเป็นเมืองหลวงและนครที่มีประชากรมากที่สุดของประเทศไทย"
+LATIN = "The committee published its findings on the rice harvest of the lower Yangtze in the spring of that year. "
+
+
+def benchmark_of(tmp_path, *values):
+    path = tmp_path / "task.jsonl"
+    path.write_text("".join(json.dumps(value) + "\n" for value in values))
+    return BenchmarkTexts([str(path)])
+
+
+@pytest.mark.parametrize(
+    ("text", "around"),
+    [(HAN, LATIN * 5), (HAN[:20], LATIN * 5), (LATIN, HAN[::-1] * 20), (THAI, HAN[::-1] * 20), (HAN, THAI * 5)],
+)
+def test_a_piece_is_found_whatever_script_most_of_the_document_has(tmp_path, text, around):
+    benchmark = benchmark_of(tmp_path, {"text": LATIN[::-1]}, {"text": f"{text} {text}"})
+    assert benchmark.check(around) is None
+    assert benchmark.check(around + text + around).detail.endswith("task.jsonl:2")
+
+
+def test_a_piece_of_a_benchmark_text_of_two_scripts_is_found(tmp_path):
+    benchmark = benchmark_of(tmp_path, {"text": LATIN * 3 + HAN})
+    assert benchmark.check(HAN).detail.endswith("task.jsonl:1")
+    assert benchmark.check(f"{HAN[::-1]}{LATIN}").value >= 1
+    assert benchmark.check(HAN[:19] + LATIN[:30]) is None
+
+
+def test_the_line_that_is_named_is_that_of_the_first_piece(tmp_path):
+    benchmark = benchmark_of(tmp_path, {"text": LATIN}, {"text": HAN})
+    assert benchmark.check(f"{HAN} {LATIN}").detail.endswith("task.jsonl:2")
+    assert benchmark.check(f"{LATIN} {HAN}").detail.endswith("task.jsonl:1")
+
+
+LINK = "https://en.wikinews.org/wiki/Rice_harvest_of_the_lower_Yangtze_exceeds_all_expectations"
+
+
+@pytest.mark.parametrize(
+    ("row", "texts"),
+    [
+        ({"link": LINK, "question": "q?", "answers": ["a b", "7"]}, ["q?", "a b"]),
+        ({"text": f"看{LINK}。以后再说 www.example.org/a_b then"}, ["看", "。以后再说 ", " then"]),
+        (["2023-05-03", "56beb4343aeaaa14008c925b", "tha_Thai", "b/c.txt", "x" * 40, "don't"], ["don't"]),
+        ({"id": "an id of words", "wiki_URL": "page", "dialect": "Thai of the south", "idea": "kept"}, ["kept"]),
+        ({"a": {"b": [{"c": THAI}]}, "n": 3, "t": True, "z": None}, [THAI]),
+    ],
+)
+def test_what_names_a_row_is_no_text_of_it(row, texts):
+    assert list(texts_of_row(row)) == texts
+
+
+def test_a_document_that_cites_the_page_of_a_question_is_kept(tmp_path, shared):
+    row = json.loads((shared / "data/belebele/tha_Thai.jsonl").read_text(encoding="utf-8").split("\n")[0])
+    benchmark = benchmark_of(tmp_path, row | {"link": LINK, "note": f"From {LINK} as it was."})
+    assert benchmark.check(f"Source: {LINK}") is None
+    assert benchmark.check(f"{LINK} {row['flores_passage']}") is not None

@@ -31,6 +31,15 @@ def test_a_path_that_is_not_there():
         with_strings(b'{"a":"b"}', {("text",): "c"})
 
 
+@pytest.mark.parametrize("depth", [1000, 1022])
+def test_what_is_deeply_nested_stays_as_it_is(depth):
+    """As deep as orjson reads; the scanner of the standard library recurses."""
+    deep = b"[" * depth + b'"]\\"}", {"a":"["}' + b"]" * depth
+    raw = b'{"deep":' + deep + b',"text":"old","e":1}'
+    assert orjson.loads(with_strings(raw, {("text",): "new"}))["text"] == "new"
+    assert with_strings(raw, {("text",): "new"}) == raw.replace(b"old", b"new")
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=4),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),

@@ -126,6 +126,8 @@ def test_a_users_file_changes_single_limits(tmp_path):
         ("[default]\nchars = 5", "chars = 5"),
         ("[th]\nchars = { least = 5 }", "th.chars"),
         ("[th]\nchars = { min = true }", "th.chars"),
+        ("[th]\nchars = { min = nan }", "nothing can meet that"),
+        ("[th]\nchars = { min = 50, max = 2 }", "nothing can meet that"),
         ("chars = 5", "not a table"),
         ("[", "not TOML"),
     ],

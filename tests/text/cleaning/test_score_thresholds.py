@@ -8,13 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seatools.streams.errors import UsageError
-from seatools.text.cleaning.score_thresholds import keep_by_quantile
+from seatools.text.cleaning.score_thresholds import keep_by_quantile, shares_of
 
 nan = float("nan")
 
 
 def kept(scores: list[float], langs: str, quantiles: object) -> list[int]:
-    keep = keep_by_quantile(np.array(scores, np.float32), list(langs), quantiles)  # type: ignore[arg-type]
+    names = sorted(set(langs))
+    groups = np.array([names.index(lang) for lang in langs], np.uint32)
+    keep = keep_by_quantile(np.array(scores, np.float32), groups, shares_of(names, quantiles))  # type: ignore[arg-type]
     assert keep.dtype == bool
     return np.flatnonzero(keep).tolist()
 
@@ -48,7 +50,8 @@ def test_the_count_is_rounded_half_to_even(n: int, share: float, count: int) -> 
 )
 def test_none_that_is_dropped_scores_lower_than_one_that_is_kept(docs: list[tuple[float, str]], share: float) -> None:
     scores, langs = np.array([score for score, _ in docs], np.float32), [lang for _, lang in docs]
-    keep = keep_by_quantile(scores, langs, share)
+    groups = np.array(["abc".index(lang) for lang in langs], np.uint32)
+    keep = keep_by_quantile(scores, groups, shares_of("abc", share))
     for lang in "abc":
         mine = np.array([one == lang for one in langs], bool) & ~np.isnan(scores)
         assert abs(keep[mine].sum() - share * mine.sum()) <= 0.5
@@ -64,4 +67,10 @@ def test_senseless_shares_are_refused(quantiles: object) -> None:
 
 def test_scores_and_languages_of_different_length_are_a_mistake() -> None:
     with pytest.raises(ValueError, match="2 scores for 1"):
-        kept([1.0, 2.0], "a", 0.5)
+        keep_by_quantile(np.zeros(2, np.float32), np.zeros(1, np.uint32), [0.5])
+
+
+def test_a_language_without_a_share_is_named_with_what_would_give_it_one() -> None:
+    with pytest.raises(UsageError, match="documents in lo, und") as raised:
+        shares_of(["th", "lo", "und"], {"th": 0.3})
+    assert raised.value.fix is not None and "th=0.3,0.5" in raised.value.fix
