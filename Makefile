@@ -37,6 +37,8 @@ bench: $(VENV)/.dev ## the benchmarks that need no GPU; results are appended to 
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/packing.py --runs 1
+	$(BIN)/python benchmarks/near_duplicates.py
 
 peers: ## .venv-peers: the libraries that benchmarks/vocab_extend.py runs beside ours
 	$(PYTHON) -m venv .venv-peers
