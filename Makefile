@@ -40,7 +40,7 @@ bench: $(VENV)/.dev ## the benchmarks that need no GPU; results are appended to 
 	$(BIN)/python benchmarks/packing.py --runs 1
 	$(BIN)/python benchmarks/near_duplicates.py
 
-peers: ## .venv-peers: the libraries that benchmarks/vocab_extend.py runs beside ours
+peers: ## .venv-peers: the libraries that the benchmarks run beside ours
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/pip install -q -r benchmarks/peers.txt
 

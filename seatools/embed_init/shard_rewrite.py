@@ -16,7 +16,7 @@ from seatools.embed_init.matrix_edit import MatrixEdit
 from seatools.streams.errors import SeaError
 from seatools.streams.tensors import read_header, write_header
 
-_BLOCK = 2 << 20
+_BLOCK = 256 << 10  # stays in a core's cache: 2 MB took a sixth more processor time over all
 _WIDTH = {"F64": 8, "I64": 8, "U64": 8, "C64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 
 
@@ -46,7 +46,7 @@ def shard_bytes(source: Path, tensors: list[Tensor], edits: Mapping[str, MatrixE
 
 
 def file_blocks(path: Path, start: int, num_bytes: int) -> Iterator[memoryview]:
-    """Bytes of a file in blocks of 2 MB, each good until the next but one is asked for: two buffers take turns."""
+    """Bytes of a file in blocks of 256 KiB, each good until the next but one is asked for: two buffers take turns."""
     left = num_bytes
     with path.open("rb", buffering=0) as reader:
         reader.seek(start)
