@@ -45,7 +45,7 @@ $(OUT)/tok.manifest.json: $(wildcard $(TEXT) $(ENGLISH))
 
 # Rows for them.
 $(OUT)/init.manifest.json: $(OUT)/tok.manifest.json
-	$(SEA) embed-init $(BASE) --tokenizer $(OUT)/tok --method subword-mean -o $(MADE) --force
+	$(SEA) embed-init $(BASE) --tokenizer $(OUT)/tok -o $(MADE) --force
 
 # English and the language, 1:3 by tokens (SambaLingo), straight into continued pretraining.
 $(OUT)/model.manifest.json: $(OUT)/init.manifest.json

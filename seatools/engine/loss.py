@@ -2,9 +2,10 @@
 
 Full logits are the largest tensor of a training step: 8,192 tokens x 152k pieces in fp32 are 5 GB, and several copies
 of it live at once. Here the decoder gives hidden states, only those that predict a trained token are kept, and head and
-log-sum-exp run over chunks of tokens with the logits in fp32. Nothing but one number a token is stored; the backward
-pass computes each chunk's logits again (one more product with the head, about a third more head time) and so takes any
-upstream gradient: cross entropy and DPO share it. The gradient of the head is summed over chunks in fp32, because
+log-sum-exp run over chunks of tokens with the logits in fp32. Log-probabilities for any use (DPO) store one number a
+token, and the backward pass computes each chunk's logits again. The summed cross entropy knows its upstream gradient up
+to a factor, so it takes its gradients while it has the logits: three products with the head instead of four, at the
+price of holding the head's gradient from the forward pass on. That gradient is summed over chunks in fp32, because
 rounding each chunk to bf16 biases it (TRL, trl/kernels/chunked_logprob.py), and is skipped for a frozen head.
 """
 
@@ -91,19 +92,36 @@ def summed_loss(model: PreTrainedModel, batch: Batch, *, chunk_tokens: int | Non
     A sum and not a mean: the caller divides by the targets of the whole optimiser step, so that cutting a step into
     micro-batches or over devices never changes the loss.
     """
-    log_probs = target_log_probs(model, batch, chunk_tokens=chunk_tokens)
-    return -log_probs.values.sum(), log_probs.values.numel()
+    row, column = (batch.loss_mask & (batch.position_ids > 0)).nonzero(as_tuple=True)
+    hidden = forward_hidden(model, batch)[row, column - 1]
+    return linear_loss(hidden, batch.input_ids[row, column], head_of(model), chunk_tokens=chunk_tokens), len(row)
+
+
+def linear_loss(hidden: Tensor, targets: Tensor, head: Head, *, chunk_tokens: int | None = None) -> Tensor:
+    """-sum of `linear_log_probs`, a scalar fp32, whose gradients are ready when it is."""
+    hidden = hidden.to(head.weight.dtype)
+    chunk_tokens = chunk_tokens or _chunk_tokens(hidden, head)
+    # Inside a Function gradients are off: whether they will be wanted is asked here.
+    wanted = tuple(
+        torch.is_grad_enabled() and x is not None and x.requires_grad for x in (hidden, head.weight, head.bias)
+    )
+    loss = _SummedLoss.apply(hidden, head.weight, head.bias, targets, head.scale, head.softcap, chunk_tokens, wanted)
+    assert isinstance(loss, Tensor)
+    return loss
 
 
 def linear_log_probs(hidden: Tensor, targets: Tensor, head: Head, *, chunk_tokens: int | None = None) -> Tensor:
     """Log-probabilities [n] fp32 of `targets` [n] int64 under `head`, from `hidden` [n, D]."""
-    if chunk_tokens is None:
-        elements = CHUNK_ELEMENTS_GPU if hidden.is_cuda else CHUNK_ELEMENTS_CPU
-        chunk_tokens = max(1, elements // head.weight.shape[0])
     hidden = hidden.to(head.weight.dtype)
+    chunk_tokens = chunk_tokens or _chunk_tokens(hidden, head)
     values = _TargetLogProbs.apply(hidden, head.weight, head.bias, targets, head.scale, head.softcap, chunk_tokens)
     assert isinstance(values, Tensor)
     return values
+
+
+def _chunk_tokens(hidden: Tensor, head: Head) -> int:
+    elements = CHUNK_ELEMENTS_GPU if hidden.is_cuda else CHUNK_ELEMENTS_CPU
+    return max(1, elements // head.weight.shape[0])
 
 
 def _operand(x: Tensor) -> Tensor:
@@ -191,3 +209,68 @@ class _TargetLogProbs(torch.autograd.Function):
             None,
             None,
         )
+
+
+class _SummedLoss(torch.autograd.Function):
+    """Linear head + cross entropy, summed, in chunks of tokens; the gradients are made with the logits at hand."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        scale: float,
+        softcap: float | None,
+        chunk_tokens: int,
+        wanted: tuple[bool, ...],
+    ) -> Tensor:
+        need_hidden, need_weight, need_bias = wanted
+        loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        grad_hidden = torch.empty_like(hidden) if need_hidden else None
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if need_weight else None
+        grad_bias = torch.zeros_like(weight[:, 0], dtype=torch.float32) if need_bias else None
+        w = _operand(weight)
+        for start in range(0, len(targets), chunk_tokens):
+            part = slice(start, start + chunk_tokens)
+            h = _operand(hidden[part])
+            logits = _logits(h, w, bias, scale, softcap)
+            target = targets[part, None]
+            loss -= logits.gather(1, target).sum()
+            # d cap*tanh(z/cap) / dz = 1 - (y/cap)^2, for all y before they are overwritten
+            slope = None if softcap is None or not any(wanted) else 1 - (logits / softcap).square_()
+            highest = logits.amax(1, keepdim=True)
+            grad = logits.sub_(highest).exp_()
+            total = grad.sum(1, keepdim=True)
+            loss += (total.log() + highest).sum()
+            if not any(wanted):
+                continue
+            grad /= total
+            grad.scatter_add_(1, target, torch.full_like(total, -1.0))  # p_v - [v is the target]
+            if slope is not None:
+                grad *= slope
+            if scale != 1.0:
+                grad *= scale
+            if grad_bias is not None:
+                grad_bias += grad.sum(0)
+            grad = grad.to(w.dtype)
+            if grad_hidden is not None:
+                grad_hidden[part] = torch.mm(grad, w)
+            if grad_weight is not None:
+                grad_weight.addmm_(grad.t(), h) if h.dtype == torch.float32 else grad_weight.add_(_matmul(grad.t(), h))
+        ctx.gradients = (grad_hidden, grad_weight, grad_bias)
+        ctx.dtypes = (hidden.dtype, weight.dtype, weight.dtype if bias is None else bias.dtype)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.gradients is None:
+            raise RuntimeError("the gradients of this loss were taken once already; compute it again")
+        gradients, ctx.gradients = ctx.gradients, None
+        scaled = (
+            None if gradient is None else gradient.mul_(upstream).to(dtype)
+            for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
+        )
+        return (*scaled, None, None, None, None, None)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from seatools.engine import loss
-from seatools.engine.loss import Head, head_of, linear_log_probs, summed_loss, target_log_probs
+from seatools.engine.loss import Head, head_of, linear_log_probs, linear_loss, summed_loss, target_log_probs
 from seatools.engine.rows import Batch, make_batch
 from seatools.streams.errors import SeaError
 
@@ -51,6 +51,52 @@ def test_values_and_gradients_are_those_of_full_logits(
         torch.testing.assert_close(
             parameter.grad, want_grads[name], atol=2e-4, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
         )
+
+
+@pytest.mark.parametrize("chunk_tokens", [1, 5, 1000])
+@pytest.mark.parametrize(("family", "tie"), [("llama", True), ("gemma2", False), ("cohere", True), ("phi", False)])
+def test_the_summed_loss_has_their_gradients_too(
+    tiny_model: Callable[..., Any], family: str, tie: bool, chunk_tokens: int
+) -> None:
+    model, batch = tiny_model(family, tie_word_embeddings=tie), example()
+    want = -full_logits_log_probs(model, batch).sum()
+    (want * 0.3).backward()
+    want_grads = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    got, _ = summed_loss(model, batch, chunk_tokens=chunk_tokens)
+    (got * 0.3).backward()
+    torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(
+            parameter.grad, want_grads[name], atol=2e-4, rtol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_the_summed_loss_takes_three_products_and_one_where_no_gradient_is_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(size, generator=generator).requires_grad_() for size in ((6, 4), (9, 4)))
+    targets, products = torch.tensor([0, 8, 3, 3, 1, 2]), []
+    for name in ("mm", "addmm_"):
+        owner = torch if name == "mm" else torch.Tensor
+        real = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *x, real=real, **y: products.append(1) or real(*x, **y))
+    loss = linear_loss(hidden, targets, Head(weight, None, 1.0, None))
+    loss.backward()
+    assert len(products) == 3
+    with pytest.raises(RuntimeError, match="taken once"):
+        loss.backward()
+    with torch.no_grad():
+        again = linear_loss(hidden, targets, Head(weight, None, 1.0, None))
+    assert len(products) == 4 and not again.requires_grad and float(again) == float(loss.detach())
+
+
+def test_logits_too_large_for_exp_do_no_harm() -> None:
+    hidden, weight = torch.tensor([[400.0]]), torch.tensor([[1.0], [0.5], [-1.0]]).requires_grad_()
+    loss = linear_loss(hidden, torch.tensor([1]), Head(weight, None, 1.0, None))
+    loss.backward()
+    assert float(loss.detach()) == 200.0 and weight.grad.tolist() == [[400.0], [-400.0], [0.0]]
 
 
 def test_each_value_belongs_to_its_row_and_column(tiny_model: Callable[..., Any]) -> None:
