@@ -20,6 +20,7 @@ import numpy as np
 from seatools.engine.load import max_positions, open_model
 from seatools.engine.rows import Document
 from seatools.engine.sequences import score_documents as sequence_scores
+from seatools.streams.batches import batches
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.progress import Progress
 
@@ -69,7 +70,7 @@ def score_documents(
     room = min(seq_len, max_positions(loaded.config) or seq_len) - 1
     found = [np.empty(0, dtype=np.float32)]
     with Progress("scoring", unit="docs", quiet=quiet) as progress:
-        for buffer in _buffers(texts):
+        for buffer in batches(texts, len, max_size=BUFFER_CHARS, max_items=BUFFER_TEXTS):
             windows: list[Document] = []
             owners: list[int] = []
             for owner, ids in enumerate(tokenizer.encode_batch(buffer, workers=workers)):
@@ -91,19 +92,6 @@ def score_documents(
                 found.append(np.where(scored, nats / (math.log(2) * num_bytes), np.nan).astype(np.float32))
             progress.advance(len(buffer))
     return np.concatenate(found)
-
-
-def _buffers(texts: Iterable[str]) -> Iterator[list[str]]:
-    buffer: list[str] = []
-    size = 0
-    for text in texts:
-        buffer.append(text)
-        size += len(text)
-        if len(buffer) >= BUFFER_TEXTS or size >= BUFFER_CHARS:
-            yield buffer
-            buffer, size = [], 0
-    if buffer:
-        yield buffer
 
 
 def _windows(ids: np.ndarray, room: int, context_id: int) -> Iterator[Document]:
