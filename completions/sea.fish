@@ -155,7 +155,7 @@ complete -c sea -n '__fish_seen_subcommand_from mix' -l balance -x -a 'lang' -d 
 complete -c sea -n '__fish_seen_subcommand_from mix' -l per-group-cap -r -d 'documents of such a part at most'
 complete -c sea -n '__fish_seen_subcommand_from mix' -l allow-unk -d 'mix also where over 20 % of the tokens of a source are <unk>'
 complete -c sea -n '__fish_seen_subcommand_from mix' -l pack -r -d 'write packed rows of N tokens (safetensors)'
-complete -c sea -n '__fish_seen_subcommand_from mix' -l pack-window -r -d 'documents packed together'
+complete -c sea -n '__fish_seen_subcommand_from mix' -l pack-window -r -d 'documents packed together, at most'
 complete -c sea -n '__fish_seen_subcommand_from mix' -l shard -r -d 'write stretch I (from 0) of N only; rejects go with shard 0'
 complete -c sea -n '__fish_seen_subcommand_from mix' -l shard-size -r -d 'write a folder of files of at most this size'
 complete -c sea -n '__fish_seen_subcommand_from mix' -l index-dir -r -d 'keep the indexes of the data files here, not beside them'

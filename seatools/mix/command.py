@@ -159,7 +159,7 @@ def mix(
         int | None, typer.Option("--pack", min=2, metavar="N", help="write packed rows of N tokens (safetensors)")
     ] = None,
     pack_window: Annotated[
-        int, typer.Option("--pack-window", min=1, metavar="N", help="documents packed together")
+        int, typer.Option("--pack-window", min=1, metavar="N", help="documents packed together, at most")
     ] = 10_000,
     shard: Annotated[
         str | None,

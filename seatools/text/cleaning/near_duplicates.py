@@ -7,7 +7,7 @@ document is compared with the bucket's first and with the 32 before it, so a buc
 pair further apart in a crowd of unlike documents is found through another band or not at all.
 Cost: 2 * num_hashes + 4 * bands bytes a document (320 at the defaults), which go to unnamed files past half of
 `memory_bytes`; while `find` runs 33 bytes a document, and `memory_bytes` to sort a band in partitions of its keys.
-Measured (benchmarks/near_duplicates.py): 37 MB/CPU s, 28 times datasketch, recall of what to drop 0.99 (it: 0.93).
+Measured (benchmarks/near_duplicates.py): 49 MB/CPU s, 25 times datasketch, recall of what to drop 0.99 (it: 0.93).
 """
 
 from __future__ import annotations
