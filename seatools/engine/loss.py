@@ -146,6 +146,26 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float, s
     return logits
 
 
+def _add_gradients(
+    grad: Tensor, hidden: Tensor, weight: Tensor, scale: float, into: tuple[Tensor | None, Tensor | None, Tensor | None]
+) -> None:
+    """What the gradient [m, V] fp32 of a chunk's scaled logits gives hidden (set), weight and bias (added, in fp32)."""
+    of_hidden, of_weight, of_bias = into
+    if scale != 1.0:
+        grad *= scale
+    if of_bias is not None:
+        of_bias += grad.sum(0)
+    grad = grad.to(weight.dtype)
+    if of_hidden is not None:
+        of_hidden.copy_(torch.mm(grad, weight))
+    if of_weight is None:
+        return
+    if hidden.dtype == torch.float32:
+        of_weight.addmm_(grad.t(), hidden)
+    else:
+        of_weight += _matmul(grad.t(), hidden)
+
+
 class _TargetLogProbs(torch.autograd.Function):
     """Linear head + log-softmax + gather, in chunks of tokens; the backward recomputes each chunk."""
 
@@ -191,15 +211,8 @@ class _TargetLogProbs(torch.autograd.Function):
             grad.scatter_add_(1, targets[part, None], g)
             if ctx.softcap is not None:  # d cap*tanh(z/cap) / dz = 1 - (y/cap)^2
                 grad.mul_(1 - (logits / ctx.softcap).square_())
-            if ctx.scale != 1.0:
-                grad *= ctx.scale
-            if grad_bias is not None:
-                grad_bias += grad.sum(0)
-            grad = grad.to(w.dtype)
-            if grad_hidden is not None:
-                grad_hidden[part] = torch.mm(grad, w)
-            if grad_weight is not None:
-                grad_weight += _matmul(grad.t(), h)
+            into = (None if grad_hidden is None else grad_hidden[part], grad_weight, grad_bias)
+            _add_gradients(grad, h, w, ctx.scale, into)
         return (
             grad_hidden,
             None if grad_weight is None else grad_weight.to(weight.dtype),
@@ -250,15 +263,8 @@ class _SummedLoss(torch.autograd.Function):
             grad.scatter_add_(1, target, torch.full_like(total, -1.0))  # p_v - [v is the target]
             if slope is not None:
                 grad *= slope
-            if scale != 1.0:
-                grad *= scale
-            if grad_bias is not None:
-                grad_bias += grad.sum(0)
-            grad = grad.to(w.dtype)
-            if grad_hidden is not None:
-                grad_hidden[part] = torch.mm(grad, w)
-            if grad_weight is not None:
-                grad_weight.addmm_(grad.t(), h) if h.dtype == torch.float32 else grad_weight.add_(_matmul(grad.t(), h))
+            into = (None if grad_hidden is None else grad_hidden[part], grad_weight, grad_bias)
+            _add_gradients(grad, h, w, scale, into)
         ctx.gradients = (grad_hidden, grad_weight, grad_bias)
         ctx.dtypes = (hidden.dtype, weight.dtype, weight.dtype if bias is None else bias.dtype)
         return loss
