@@ -36,6 +36,10 @@ lint: $(VENV)/.dev ## ruff and mypy
 bench: $(VENV)/.dev ## the benchmarks that need no GPU; results are appended to benchmarks/results
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/neuron_step.py
+	$(BIN)/python benchmarks/loss_head.py
+	$(BIN)/python benchmarks/train_start.py
+	[ ! -x .venv-peers/bin/python ] || $(BIN)/python benchmarks/train_peers.py
 	$(BIN)/python benchmarks/audit.py
 	$(BIN)/python benchmarks/packing.py --runs 1
 	$(BIN)/python benchmarks/near_duplicates.py

@@ -20,8 +20,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from seatools.engine.flops import flops_per_token, peak_flops
 from seatools.engine.loss import summed_loss
-from seatools.engine.optimise import MasterAdamW, Selection, clip_grad_norm
+from seatools.engine.optimise import MasterAdamW, clip_grad_norm
 from seatools.engine.rows import make_batch
+from seatools.engine.selected import select
 
 SHAPES = {
     "cpu": {"hidden_size": 256, "intermediate_size": 688, "num_hidden_layers": 6, "num_attention_heads": 4,
@@ -86,14 +87,13 @@ def main() -> None:
 
     def neurons_only() -> Callable[[], None]:
         model = build(shape, device, dtype)
-        parts = []
+        chosen = []
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.endswith(("up_proj.weight", "down_proj.weight")))
-            if parameter.requires_grad:
+            parameter.requires_grad_(False)
+            if name.endswith(("up_proj.weight", "down_proj.weight")):
                 dim = int(name.endswith("down_proj.weight"))
-                index = torch.arange(max(1, parameter.shape[dim] // 500))
-                parts.append((name, Selection(parameter, dim, index)))
-        optimizer = MasterAdamW(parts)
+                chosen.append((name, dim, torch.arange(max(1, parameter.shape[dim] // 500))))
+        optimizer = MasterAdamW(select(model, chosen))
         return lambda: ours(model, optimizer)
 
     def transformers_loop() -> Callable[[], None]:

@@ -45,7 +45,7 @@ _sea() {
                 --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--output -o --seq-len --batch-size --micro-batch --epochs --max-steps --order --lr --schedule --warmup --weight-decay --clip --save-every --keep --resume --from-config --neurons --neuron-langs --gradient-checkpointing --tokenizer --pattern --chat-template --seed --device --dtype --workers --limit --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--output -o --train --neurons --neuron-langs --first-new-row --preset --seq-len --batch-size --micro-batch --epochs --max-steps --order --lr --embedding-lr --schedule --warmup --optimizer --optimizer-states --masters --no-masters --weight-decay --clip --attention --activation-checkpointing --compile --fp8 --nproc --parallel --nodes --print-launch --save-every --save-minutes --async-save --no-async-save --keep --resume --from-config --save-patch --eval-data --eval-every --source-lang --forget-limit --on-forgetting --track --plot --no-plot --tokenizer --pattern --chat-template --seed --device --dtype --workers --limit --force --dry-run --memory --rate --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         lsn-detect)
             case $prev in
                 --method) COMPREPLY=($(compgen -W "lape plnd random" -- "$cur")); return ;;

@@ -2,7 +2,7 @@
 
 Standard library only, so that `sea --help` costs what a bare Python costs (measured: 12 ms beside 10 ms; typer
 alone adds 50). Here also stands the one place where a failure becomes an exit code: 0 done, 1 failed, 2 usage,
-3 a check did not pass, 130 interrupted, 141 closed pipe.
+3 a check did not pass, 75 stopped by a signal and saved, 130 interrupted, 141 closed pipe.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ commands:
 {rows}
 
 Records are JSONL, tensors are safetensors; `-` is stdin or stdout. Exit codes: 0 done, 1 failed,
-2 usage, 3 a check did not pass, 130 interrupted, 141 closed pipe.
+2 usage, 3 a check did not pass, 75 stopped by a signal (--resume continues), 130 interrupted, 141 closed pipe.
 """
 
 

@@ -73,8 +73,10 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
     """metrics.jsonl without what the clock decides."""
+    from seatools.engine.step_figures import CLOCK_FIELDS
+
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_bytes().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("tokens_per_second", "mfu")} for line in lines]
+    return [{k: v for k, v in line.items() if k not in CLOCK_FIELDS} for line in lines]
 
 
 def read_weights(folder: Path) -> dict[str, Any]:

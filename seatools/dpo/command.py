@@ -192,7 +192,7 @@ def _run(
         values = load_reference(known, metadata, messages) if known is not None else None
         model = load_model(model_path, device=device, dtype=dtype)
         check_vocabulary(model, tokenizer.vocab_size, str(model_path))
-        prepare_for_training(model, seq_len=longest, gradient_checkpointing=False, option="--max-length")
+        prepare_for_training(model, seq_len=longest, option="--max-length")
         manifest.add_input(model_path, model_digest)
         for path in paths:
             if resumed_spool and path == str(out / SPOOL):

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from seatools.embed_init.checkpoint import INDEX, Checkpoint, Tensor
-from seatools.embed_init.float_bits import to_float32
+from seatools.embed_init.checkpoint import Checkpoint
 from seatools.embed_init.old_rows import chunks
 from seatools.embed_init.token_map import TokenMap
 from seatools.streams.errors import CheckFailed, SeaError
+from seatools.streams.float_bits import to_float32
+from seatools.streams.weight_headers import INDEX, Tensor
 from seatools.text.tokenizer import Tokenizer
 
 NEW, ZERO = -2, -1

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seatools.embed_init.float_bits import to_float32
+from seatools.streams.float_bits import to_float32
 
 
 class Combination(NamedTuple):

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from seatools.embed_init.array_place import NUMPY, Place
-from seatools.embed_init.checkpoint import Checkpoint, Tensor, read_checkpoint
+from seatools.embed_init.checkpoint import Checkpoint, read_checkpoint
 from seatools.embed_init.combined_rows import Combination
-from seatools.embed_init.float_bits import to_float32
 from seatools.embed_init.matching_pursuit import matching_pursuit
 from seatools.embed_init.token_map import match_tokens
 from seatools.streams.errors import SeaError
+from seatools.streams.float_bits import to_float32
+from seatools.streams.weight_headers import Tensor
 from seatools.text.tokenizer import Tokenizer, load_tokenizer
 
 

@@ -6,11 +6,11 @@ before any of it (two of Qwen2's, matched: 0.4 GB, measured), and pages of the c
 
 from __future__ import annotations
 
-from seatools.embed_init.float_bits import STORED
 from seatools.embed_init.model_folder import Plan
 from seatools.embed_init.old_rows import CHUNK_BYTES
 from seatools.embed_init.options import EmbedInitOptions
 from seatools.embed_init.token_map import listed
+from seatools.streams.float_bits import STORED
 
 
 def describe(plan: Plan, options: EmbedInitOptions) -> str:

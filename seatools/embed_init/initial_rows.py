@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 
 from seatools.embed_init.array_place import Place, open_place
-from seatools.embed_init.checkpoint import Checkpoint, Tensor, vocabulary_config
+from seatools.embed_init.checkpoint import Checkpoint
 from seatools.embed_init.combined_rows import PIECE_WEIGHTS, Combination, combined_rows, piece_combination
 from seatools.embed_init.donor_rows import Donor, donor_combinations
 from seatools.embed_init.old_rows import (
@@ -37,6 +37,7 @@ from seatools.embed_init.random_rows import (
 from seatools.embed_init.token_map import TokenMap
 from seatools.streams.errors import SeaError
 from seatools.streams.messages import Messages
+from seatools.streams.weight_headers import Tensor, vocabulary_config
 from seatools.text.tokenizer import Tokenizer
 
 EMBEDDING, HEAD = 0, 1
@@ -201,7 +202,7 @@ def _initializer_range(checkpoint: Checkpoint) -> float:
 
 def _root_mean_square(tensor: Tensor, stored: np.ndarray, ids: list[int]) -> float:
     """Of all numbers in the rows `ids`."""
-    from seatools.embed_init.float_bits import to_float32
+    from seatools.streams.float_bits import to_float32
 
     squares = sum(
         float(np.square(row_norms(to_float32(stored[chunk], tensor.dtype))).sum())

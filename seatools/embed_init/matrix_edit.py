@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seatools.embed_init.checkpoint import Tensor
 from seatools.embed_init.old_rows import chunks
 from seatools.embed_init.token_map import TokenMap
+from seatools.streams.weight_headers import Tensor
 
 ZERO = -1
 

@@ -16,7 +16,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from seatools.embed_init.checkpoint import INDEX, Checkpoint, read_checkpoint, vocabulary_config
+from seatools.embed_init.checkpoint import Checkpoint, read_checkpoint
 from seatools.embed_init.donor_rows import Donor, open_donor
 from seatools.embed_init.existing_tokens import EXISTING_TOKENS, ExistingTokens, read_existing_tokens, woken_in
 from seatools.embed_init.initial_rows import InitialRows, NewRows
@@ -26,10 +26,11 @@ from seatools.embed_init.special_id_fields import check_special_ids, updated_con
 from seatools.embed_init.subword_pieces import NEW_TOKENS, read_new_tokens, spell_tokens
 from seatools.embed_init.token_map import TokenMap, check_fit, listed, match_tokens
 from seatools.embed_init.user_text import text_files
-from seatools.embed_init.weight_files import Digests, write_weights
 from seatools.streams.errors import UsageError
 from seatools.streams.messages import Messages
 from seatools.streams.records import dump
+from seatools.streams.weight_files import Digests, write_weights
+from seatools.streams.weight_headers import INDEX, OTHER_WEIGHTS, vocabulary_config
 from seatools.text.tokenizer import Tokenizer
 
 NEW_ROWS, DROPPED = "new_rows.jsonl", "dropped_tokens.jsonl"
@@ -37,10 +38,6 @@ _TEMPLATES = ("chat_template.jinja", "chat_template.json")
 _TOKENIZER_FILES = (
     "tokenizer*", "*.model", "*.tiktoken", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
     "merges.txt", "tekken.json", *_TEMPLATES,
-)  # fmt: skip
-_OTHER_WEIGHTS = (
-    "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.h5", "*.msgpack",
-    "*.gguf", "*.onnx", "*.ckpt",
 )  # fmt: skip
 _RECORDS = ("*.manifest.json", "metrics.jsonl", NEW_TOKENS, EXISTING_TOKENS, NEW_ROWS, DROPPED, ".*")
 _JSON_CONFIGS = ("config.json", "generation_config.json")
@@ -127,7 +124,7 @@ def make_plan(model: Path, old: Tokenizer, new: Tokenizer, options: EmbedInitOpt
             continue
         if name in _JSON_CONFIGS or (name in _TEMPLATES and keep_template):
             plan.copied.append(name)
-        elif not path.is_file() or any(fnmatch(name, mask) for mask in (*_OTHER_WEIGHTS, *_RECORDS)):
+        elif not path.is_file() or any(fnmatch(name, mask) for mask in (*OTHER_WEIGHTS, *_RECORDS)):
             plan.left_out.append(name + "/" * path.is_dir())
         elif not any(fnmatch(name, mask) for mask in _TOKENIZER_FILES):
             plan.copied.append(name)

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from seatools.embed_init.array_place import NUMPY, Place
-from seatools.embed_init.float_bits import to_float32
 from seatools.embed_init.old_rows import chunks
+from seatools.streams.float_bits import to_float32
 
 _EXACT = 20_000_000_000  # operations: a quarter of a second on two cores
 _FOLDED = 256

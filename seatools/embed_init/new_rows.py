@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from seatools.embed_init.checkpoint import Tensor
-from seatools.embed_init.float_bits import from_float32, to_float32
 from seatools.embed_init.initial_rows import EMBEDDING, HEAD, InitialRows
 from seatools.embed_init.matrix_edit import MatrixEdit, row_sources
 from seatools.embed_init.nearest_rows import nearest
 from seatools.embed_init.old_rows import mean_row, row_norms
 from seatools.streams.errors import SeaError
+from seatools.streams.float_bits import from_float32, to_float32
+from seatools.streams.weight_headers import Tensor
 
 
 @dataclass(frozen=True)

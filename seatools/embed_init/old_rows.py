@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from seatools.embed_init.array_place import Place
-from seatools.embed_init.float_bits import to_float32
+from seatools.streams.float_bits import to_float32
 
 CHUNK_BYTES = 32 << 20
 

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from seatools.embed_init.byte_proof import prove_bytes, prove_index, row_rule
-from seatools.embed_init.checkpoint import Checkpoint, file_tensors, read_checkpoint, vocabulary_config, weight_files
+from seatools.embed_init.checkpoint import Checkpoint, read_checkpoint
 from seatools.embed_init.logit_proof import KeptTokens, check_memory, prove_logits
 from seatools.embed_init.special_id_fields import id_fields
 from seatools.embed_init.token_map import TokenMap
 from seatools.streams.errors import CheckFailed, SeaError
+from seatools.streams.weight_headers import file_tensors, vocabulary_config, weight_files
 from seatools.text.tokenizer import Tokenizer, load_tokenizer
 
 # Of what an old vocabulary of any kind has tokens for; words that became new tokens leave the text by themselves.

@@ -2,7 +2,7 @@
 
 Everything that would otherwise end in a traceback or, worse, in a model with some random weights is looked for first:
 pickles, remote code, missing or cut shards, tensors that do not belong. After loading, the model proves on a few tokens
-that packed rows and our output head give its own log-probabilities (engine/soundness.py).
+that packed rows and our output head give its own log-probabilities (engine/soundness.py), with the attention chosen.
 Cost: the weights are read once; the checks read headers only.
 """
 
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from seatools.engine import attention as document_attention
 from seatools.engine.device import pick_device, pick_dtype
 from seatools.engine.soundness import check_soundness
 from seatools.streams.errors import SeaError, UsageError
@@ -25,7 +26,8 @@ from seatools.streams.errors import SeaError, UsageError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ATTENTIONS = ("auto", "sdpa", "eager")
+ATTENTIONS = ("auto", document_attention.NAME, "sdpa", "eager", "flash_attention_2", "flash_attention_3")
+KERNELS = "kernels-community/"  # attention of the kernels package, by the name of its repository, already downloaded
 MAX_SHARD = "5GB"
 # Buffers that older versions wrote into checkpoints and that every version computes by itself.
 _COMPUTED = re.compile(r"(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_)?bias)$")
@@ -41,8 +43,10 @@ def load_model(
 ) -> PreTrainedModel:
     """The causal language model in folder `path`, on `device`, weights in `dtype`, in eval mode.
 
-    `attention`: sdpa, eager, or auto: sdpa where the architecture has it, else eager (Gemma 2 caps attention scores).
-    `packing=False` leaves out the proof that packed documents are kept apart (for use with one document a row only).
+    `attention`: one of ATTENTIONS, or a name that begins with KERNELS. auto: sea_varlen where the architecture takes it
+    and passes the proof with it, else sdpa, else eager (Gemma 2 caps attention scores).
+    `packing=False` leaves out the proof that packed documents are kept apart (for use with one document a row only);
+    auto is then sdpa or eager.
     Raises SeaError for a folder that is no such model, is damaged, or holds too few or too many tensors.
     """
     folder = Path(path)
@@ -65,7 +69,7 @@ def load_model(
     _check_keys(folder, "has weights that the model has no place for:", info["unexpected_keys"])
     model = model.to(device).eval()
     if packing:
-        check_soundness(model)
+        prove(model, attention)
     return model
 
 
@@ -126,7 +130,7 @@ def build_model(
         parameter.data = parameter.data.to(dtype)
     model.config.dtype = dtype
     model = model.to(device).eval()
-    check_soundness(model)
+    prove(model, attention)
     return model
 
 
@@ -247,9 +251,22 @@ def _untied(model: PreTrainedModel) -> dict[str, torch.Tensor]:
 
 def _implementation(attention: str) -> str | None:
     """The name for transformers: None lets it take sdpa where the architecture has it, else eager."""
-    if attention not in ATTENTIONS:
-        raise UsageError(f"unknown attention {attention!r}", fix=f"use one of {', '.join(ATTENTIONS)}")
+    if attention not in ATTENTIONS and not attention.startswith(KERNELS):
+        raise UsageError(f"unknown attention {attention!r}", fix=f"use one of {', '.join(ATTENTIONS)}, {KERNELS}NAME")
+    document_attention.register()
     return None if attention == "auto" else attention
+
+
+def prove(model: PreTrainedModel, attention: str) -> None:
+    """`check_soundness`, having chosen the attention where that is left open."""
+    if attention == "auto" and model.config._attn_implementation == "sdpa" and document_attention.can_keep_apart(model):
+        try:
+            model.set_attn_implementation(document_attention.NAME)
+            check_soundness(model)
+            return
+        except (SeaError, ValueError):  # an architecture that does something of its own with its masks
+            model.set_attn_implementation("sdpa")
+    check_soundness(model)
 
 
 def _first_line(error: BaseException) -> str:

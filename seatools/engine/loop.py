@@ -4,35 +4,45 @@ What a step computes comes from the command (`gradients(step)`), and must be a p
 resumed run needs nothing replayed. Losses are normalised by the step's own count of targets there, not here. Every
 step appends one line to `OUT/metrics.jsonl`; a resumed run first cuts the lines after its checkpoint. A loss or
 gradient norm that is not finite stops the run before the update. Steps are counted from 1 here and in the metrics.
+After each step the ranks agree, in one message, whether to save (the main one's clock) and whether a signal came.
+A step is saved before it is evaluated: an evaluation that is cut short costs nothing and is made up for on resuming.
 """
 
 from __future__ import annotations
 
 import math
-import re
-import shutil
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import torch
-from transformers import PreTrainedModel
 
-from seatools.engine.checkpoint import STATE, latest_checkpoint, load_checkpoint, save_checkpoint
-from seatools.engine.flops import flops_per_token, peak_flops
+from seatools.engine.checkpoint import STATE, latest_checkpoint, load_checkpoint
+from seatools.engine.checkpoint_writer import CheckpointWriter
 from seatools.engine.loop_options import LoopOptions
 from seatools.engine.optimise import MasterAdamW, clip_grad_norm
 from seatools.engine.run_folder import CHECKPOINTS, METRICS
 from seatools.engine.schedule import learning_rate
-from seatools.streams.errors import SeaError, UsageError
+from seatools.engine.step_figures import StepFigures, live_note
+from seatools.engine.stop_signals import StopSignals
+from seatools.engine.tensor_rows import is_shared
+from seatools.engine.world import SINGLE, World
+from seatools.streams.errors import CheckFailed, Preempted, SeaError, UsageError
 from seatools.streams.messages import Messages
 from seatools.streams.outputs import write_atomic
 from seatools.streams.progress import Progress
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 # Computes one step's gradients (backward included) and returns what to log: "loss" and "tokens" at least.
 Gradients = Callable[[int], dict[str, Any]]
+# Figures after a step (0: before the first), or None where the second argument said that it is time to stop.
+Evaluate = Callable[[int, Callable[[], bool]], dict[str, Any] | None]
+EVAL_KIND = "eval"
 
 
 def run_steps(
@@ -46,92 +56,199 @@ def run_steps(
     resume: bool,
     messages: Messages,
     label: str = "training",
+    world: World = SINGLE,
+    evaluate: Evaluate | None = None,
+    before_save: Callable[[], None] | None = None,
+    on_line: Callable[[dict[str, Any]], None] | None = None,
 ) -> int:
-    """Train to `options.max_steps`; returns the step it started from.
+    """Train to `options.max_steps`; returns the step it started from. Every rank of `world` calls it.
 
     `fingerprint` is what must be equal for a resumed run to continue the same run (data, seed, sizes): it is stored
-    in every checkpoint, and one that differs is refused by name.
+    in every checkpoint, and one that differs is refused by name. The world's size does not belong to it.
+    `gradients` leaves on every rank the same gradients, or its own rows of them where weights are shared (`shard`),
+    and the same row; row["forensics"](out), where there is one, says what to look at when they are not finite.
+    `evaluate` is called before the first step, every `options.eval_every` and after the last; stopping is asked of it
+    on each rank by itself. What it raises as CheckFailed ends the run after a save, its `figures` logged.
+    `before_save` raises SeaError when the model must not be saved. `on_line` gets every metrics line (main rank).
+    Raises Preempted after SIGTERM or SIGUSR1, once a checkpoint of the last step is on the disk.
     """
-    metrics_path = out / METRICS
-    start = _resume(model, optimizer, out, fingerprint, metrics_path) if resume else 0
-    if resume and not messages.quiet:
-        messages.info(f"{label}: continuing from step {start}" if start else f"{label}: no checkpoint yet, from step 0")
-    with open(metrics_path, "ab" if start else "wb") as metrics, _bar(label, options, start, messages) as bar:
-        for step in range(start + 1, options.max_steps + 1):
-            lr = learning_rate(  # which counts from 0: every step has a rate above 0
-                step - 1, peak=options.lr, warmup_steps=options.warmup_steps, total_steps=options.max_steps,
-                kind=options.schedule,
-            )  # fmt: skip
-            began = time.perf_counter()
-            optimizer.zero_grad()
-            try:
-                row = gradients(step)
-            except torch.OutOfMemoryError as error:
-                fix = "a smaller --micro-batch (it changes nothing else), or shorter rows"
-                raise SeaError(f"step {step}: out of GPU memory", fix=fix) from error
-            norm = float(clip_grad_norm(optimizer, options.clip))
-            if not (math.isfinite(row["loss"]) and math.isfinite(norm)):
-                raise SeaError(
-                    f"step {step}: loss {row['loss']}, gradient norm {norm}: stopped before the update",
-                    where=str(out),
-                    fix=f"a lower --lr, or look at the rows of this step: {row.get('rows', 'unknown')}",
-                )
-            optimizer.step(lr)
-            seconds = time.perf_counter() - began
-            row.pop("rows", None)
-            line = {"step": step, **row, "lr": lr, "grad_norm": norm, **_speed(model, row["tokens"], seconds)}
-            metrics.write(orjson.dumps(line) + b"\n")
-            metrics.flush()
-            bar.advance(1, f"loss {row['loss']:.3f}")
-            if step == options.max_steps or (options.save_every and step % options.save_every == 0):
-                _save(model, optimizer, out, step, fingerprint, options.keep)
+    run = _Run(model, optimizer, options, out, fingerprint, world, before_save, on_line)
+    with StopSignals() as signals:
+
+        def wants_to_stop() -> bool:  # on this rank
+            return signals.received is not None
+
+        start = run.resume() if resume else 0
+        if resume and world.is_main and not messages.quiet:
+            at = f"continuing from step {start}" if start else "no checkpoint yet, from step 0"
+            messages.info(f"{label}: {at}")
+        bar = Progress(label, total=options.max_steps, unit="steps", quiet=messages.quiet or not world.is_main)
+        bar.done = start
+        with run.writer, run.open_metrics(append=start > 0), bar:
+            for step in range(start, options.max_steps + 1):
+                if step > start:
+                    bar.advance(1, live_note(run.take_step(step, gradients)))
+                if evaluate is None and step == start:
+                    continue
+                due, stop = world.agree(run.is_time_to_save(step), wants_to_stop())
+                if due and step > start:
+                    run.save(step)
+                if not stop and evaluate is not None and run.is_evaluation_due(step, start):
+                    stop = world.any(not run.log_evaluation(step, evaluate, wants_to_stop) or wants_to_stop())
+                if stop:
+                    run.save(step)
+                    break
+        if world.any(wants_to_stop()):  # seen above, or only while the last save was written
+            name = signals.received or "a signal to another process"
+            raise Preempted(
+                f"stopped by {name} after step {step}", where=str(out), fix="the same command with --resume"
+            )
     return start
 
 
-def _bar(label: str, options: LoopOptions, start: int, messages: Messages) -> Progress:
-    bar = Progress(label, total=options.max_steps, unit="steps", quiet=messages.quiet)
-    bar.done = start
-    return bar
+class _Run:
+    """The state of a run between its steps: what is written where, and what has been."""
 
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        optimizer: MasterAdamW,
+        options: LoopOptions,
+        out: Path,
+        fingerprint: dict[str, Any],
+        world: World,
+        before_save: Callable[[], None] | None,
+        on_line: Callable[[dict[str, Any]], None] | None,
+    ) -> None:
+        self.model, self.optimizer, self.options, self.world = model, optimizer, options, world
+        self.out, self.fingerprint, self.before_save, self.on_line = out, fingerprint, before_save, on_line
+        on_cuda = model.device.type == "cuda"
+        self.writer = CheckpointWriter(
+            out / CHECKPOINTS, keep=options.keep, world=world,
+            asynchronous=on_cuda if options.async_save is None else options.async_save,
+        )  # fmt: skip
+        self.figures = StepFigures(model, optimizer, world)
+        self.sum_over_ranks = world.sum if any(is_shared(p) for p in model.parameters()) else None
+        self.metrics: Any = None
+        self.evaluated: set[int] = set()  # by the run that is resumed
+        self.saved = 0  # the newest step that has a checkpoint
+        self.saved_at = time.monotonic()
 
-def _speed(model: PreTrainedModel, tokens: int, seconds: float) -> dict[str, float | None]:
-    """tokens/s, and model FLOP/s over the chip's dense bf16 peak (no recomputation counted) where that is known."""
-    rate = tokens / max(seconds, 1e-9)
-    peak = peak_flops(model.device)
-    mfu = round(rate * flops_per_token(model) / peak, 4) if peak else None
-    return {"tokens_per_second": round(rate, 1), "mfu": mfu}
+    def resume(self) -> int:
+        """Take over the newest checkpoint; its step, or 0 where there is none."""
+        folder = latest_checkpoint(self.out)
+        step = int(folder.name[5:]) if folder is not None else 0
+        if self.world.any(int(self.world.sum(torch.tensor(step))) != step * self.world.size):
+            raise SeaError(
+                f"the processes see different checkpoints, this one step {step}", where=str(self.out),
+                fix="OUT must be one folder that all machines share",
+            )  # fmt: skip
+        if folder is None:
+            return 0
+        # Before the tensors: another --dtype or --neurons is then refused by its name, not by a tensor's.
+        state = orjson.loads((folder / STATE).read_bytes())["state"]
+        for key, value in self.fingerprint.items():
+            if state.get(key) != value:
+                raise UsageError(
+                    f"{folder} belongs to another run: {key} was {state.get(key)}, now {value}",
+                    fix="repeat the options of the first run, or start afresh with --force",
+                )
+        load_checkpoint(folder, model=self.model, optimizer=self.optimizer)
+        self.saved = int(state["step"])
+        path = self.out / METRICS
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        kept = [line for line in lines if _line_step(line) <= self.saved]
+        self.evaluated = {int(_line_step(line)) for line in kept if orjson.loads(line).get("kind") == EVAL_KIND}
+        self.world.barrier()  # all have read it
+        if self.world.is_main and lines:
+            write_atomic(path, b"".join(kept))
+        return self.saved
 
+    def open_metrics(self, *, append: bool) -> Any:
+        """The metrics file as a context; on the other ranks one that takes nothing."""
+        path = self.out / METRICS if self.world.is_main else os.devnull
+        self.metrics = open(path, "ab" if append else "wb")  # noqa: SIM115 (the caller's `with` closes it)
+        return self.metrics
 
-def _save(
-    model: PreTrainedModel, optimizer: MasterAdamW, out: Path, step: int, fingerprint: dict[str, Any], keep: int
-) -> None:
-    folder = out / CHECKPOINTS
-    save_checkpoint(folder / f"step-{step}", model=model, optimizer=optimizer, state={"step": step, **fingerprint})
-    steps = sorted(int(path.name[5:]) for path in folder.iterdir() if re.fullmatch(r"step-\d+", path.name))
-    for stale in steps[:-keep]:
-        shutil.rmtree(folder / f"step-{stale}")
+    def log(self, line: dict[str, Any]) -> None:
+        """Append a line to the metrics."""
+        if not self.world.is_main:
+            return
+        self.metrics.write(orjson.dumps(line) + b"\n")
+        self.metrics.flush()
+        if self.on_line is not None:
+            self.on_line(line)
 
-
-def _resume(
-    model: PreTrainedModel, optimizer: MasterAdamW, out: Path, fingerprint: dict[str, Any], metrics_path: Path
-) -> int:
-    folder = latest_checkpoint(out)
-    if folder is None:
-        return 0
-    # Before the tensors: another --dtype or --neurons is then refused by its name, not by a tensor's.
-    state = orjson.loads((folder / STATE).read_bytes())["state"]
-    for key, value in fingerprint.items():
-        if state.get(key) != value:
-            raise UsageError(
-                f"{folder} belongs to another run: {key} was {state.get(key)}, now {value}",
-                fix="repeat the options of the first run, or start afresh with --force",
+    def take_step(self, step: int, gradients: Gradients) -> dict[str, Any]:
+        """One update; returns its metrics line, already logged."""
+        options = self.options
+        lr = learning_rate(  # which counts from 0: every step has a rate above 0
+            step - 1, peak=options.lr, warmup_steps=options.warmup_steps, total_steps=options.max_steps,
+            kind=options.schedule,
+        )  # fmt: skip
+        began = time.perf_counter()
+        self.optimizer.zero_grad()
+        try:
+            row = gradients(step)
+        except torch.OutOfMemoryError as error:
+            fix = "a smaller --micro-batch (it changes nothing else), or shorter rows"
+            raise SeaError(f"step {step}: out of GPU memory", fix=fix) from error
+        norm = float(clip_grad_norm(self.optimizer, options.clip, **self._clipping))
+        forensics, rows = row.pop("forensics", None), row.pop("rows", "unknown")
+        if not (math.isfinite(row["loss"]) and math.isfinite(norm)):  # both are equal on all ranks
+            hint = forensics(self.out) if forensics is not None and self.world.is_main else ""
+            raise SeaError(
+                f"step {step}: loss {row['loss']}, gradient norm {norm}: stopped before the update",
+                where=str(self.out),
+                fix=f"a lower --lr, or look at {hint or f'the rows of this step: {rows}'}",
             )
-    load_checkpoint(folder, model=model, optimizer=optimizer)
-    step = int(state["step"])
-    if metrics_path.exists():
-        lines = metrics_path.read_bytes().splitlines(keepends=True)
-        write_atomic(metrics_path, b"".join(line for line in lines if _line_step(line) <= step))
-    return step
+        self.optimizer.step(lr)
+        figures = self.figures.of(row, time.perf_counter() - began)
+        line = {"step": step, **row, "lr": lr, "grad_norm": norm, **figures}
+        self.log(line)
+        return line
+
+    @property
+    def _clipping(self) -> dict[str, Any]:
+        return {} if self.sum_over_ranks is None else {"sum_over_ranks": self.sum_over_ranks}
+
+    def is_time_to_save(self, step: int) -> bool:
+        """Whether the step is to be saved: the last one, every so many steps, or minutes of the main rank's clock."""
+        options = self.options
+        if step == options.max_steps or (options.save_every and step % options.save_every == 0):
+            return True
+        minutes = options.save_minutes if self.world.is_main else 0
+        return minutes > 0 and time.monotonic() - self.saved_at >= 60 * minutes
+
+    def save(self, step: int) -> None:
+        """Save the step, unless it has a checkpoint or is none."""
+        if step <= self.saved:
+            return
+        if self.before_save is not None:
+            self.before_save()
+        if self.world.is_main:  # a checkpoint that outlives a crash of the machine comes with its lines
+            os.fsync(self.metrics.fileno())
+        self.writer.save(self.model, self.optimizer, {"step": step, **self.fingerprint})
+        self.saved, self.saved_at = step, time.monotonic()
+
+    def is_evaluation_due(self, step: int, start: int) -> bool:
+        """Whether the model is to be evaluated after `step`, and was not by the run that is resumed."""
+        every = self.options.eval_every
+        due = step in (0, self.options.max_steps) or (every > 0 and step % every == 0)
+        return due and not (step == start and step in self.evaluated)
+
+    def log_evaluation(self, step: int, evaluate: Evaluate, stop: Callable[[], bool]) -> bool:
+        """Evaluate and log; False where it was told to stop."""
+        try:
+            figures = evaluate(step, stop)
+        except CheckFailed as error:
+            if isinstance(getattr(error, "figures", None), dict):
+                self.log({"step": step, "kind": EVAL_KIND, **error.figures})  # type: ignore[attr-defined]
+            self.save(step)
+            raise
+        if figures is not None:
+            self.log({"step": step, "kind": EVAL_KIND, **figures})
+        return figures is not None
 
 
 def _line_step(line: bytes) -> float:
@@ -139,10 +256,3 @@ def _line_step(line: bytes) -> float:
         return float(orjson.loads(line)["step"])
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return math.inf  # a line cut off by the crash
-
-
-@torch.no_grad()
-def fingerprint_weights(model: PreTrainedModel) -> float:
-    """A number that changes when any trained weight does: the sum of absolute values in float64, without a copy."""
-    trained = [p.detach() for p in model.parameters() if p.requires_grad]
-    return float(sum(torch.linalg.vector_norm(p, ord=1, dtype=torch.float64) for p in trained))

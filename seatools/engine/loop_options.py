@@ -23,7 +23,13 @@ class LoopOptions:
     warmup_steps: int = 0
     clip: float = 1.0
     save_every: int = 0
+    save_minutes: float = 0.0
+    """A checkpoint also when this many minutes have passed since the last; 0: never by the clock."""
     keep: int = 2
+    eval_every: int = 0
+    """Evaluate every N steps too; 0: before the first and after the last only."""
+    async_save: bool | None = None
+    """Write checkpoints while the steps go on, from a copy in host memory; None: on CUDA."""
 
     def __post_init__(self) -> None:
         if self.max_steps < 1:
@@ -36,6 +42,8 @@ class LoopOptions:
             raise UsageError(f"--clip {self.clip} is not positive", fix="--clip inf switches clipping off")
         if self.save_every < 0 or self.keep < 1:
             raise UsageError("--save-every must be 0 or more, --keep 1 or more")
+        if not 0 <= self.save_minutes < math.inf or self.eval_every < 0:
+            raise UsageError("--save-minutes and --eval-every must be 0 or more")
 
 
 def warmup_steps(warmup: float, total: int) -> int:

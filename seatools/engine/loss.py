@@ -6,11 +6,13 @@ log-sum-exp run over chunks of tokens with the logits in fp32. Log-probabilities
 token, and the backward pass computes each chunk's logits again. The summed cross entropy knows its upstream gradient up
 to a factor, so it takes its gradients while it has the logits: three products with the head instead of four, at the
 price of holding the head's gradient from the forward pass on. That gradient is summed over chunks in fp32, because
-rounding each chunk to bf16 biases it (TRL, trl/kernels/chunked_logprob.py), and is skipped for a frozen head.
+rounding each chunk to bf16 biases it (TRL, trl/kernels/chunked_logprob.py), and is skipped for a frozen head; of a head
+of which some rows are trained (`selected.py`) it is made for those rows only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from seatools.engine.attention import documents_apart
+from seatools.engine.fp32_product import operand as _operand
+from seatools.engine.fp32_product import product as _matmul
 from seatools.engine.rows import Batch
+from seatools.engine.selected import Selection, pair, selected_parts
 from seatools.streams.errors import SeaError
 
 if TYPE_CHECKING:
@@ -38,6 +44,18 @@ class Head:
     bias: Tensor | None  # [V]
     scale: float
     softcap: float | None
+    rows: Selection | None = None  # of the weight, where only these are trained
+    entries: Selection | None = None  # of the bias
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """The loss of a batch, in nats, whole and of each trained target, in row-major order of the batch."""
+
+    total: Tensor  # scalar float32, differentiable: the sum of `nll`
+    nll: Tensor  # [n] float32, without a gradient
+    row: Tensor  # [n] int64: the target is batch.input_ids[row, column]
+    column: Tensor  # [n] int64
 
 
 @dataclass(frozen=True)
@@ -62,7 +80,10 @@ def head_of(model: PreTrainedModel) -> Head:
         granite = config.model_type.startswith("granite")
         scale = 1.0 / float(config.logits_scaling) if granite else float(config.logits_scaling)
     softcap = getattr(config, "final_logit_softcapping", None)  # Gemma 2 and later
-    return Head(linear.weight, linear.bias, scale, float(softcap) if softcap else None)
+    parts = selected_parts(linear)
+    if parts.weight is not None and parts.weight.dim != 0:
+        raise SeaError(f"{parts.weight.name}: the output head has rows to train, one a token, and no columns")
+    return Head(linear.weight, linear.bias, scale, float(softcap) if softcap else None, parts.weight, parts.bias)
 
 
 def forward_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
@@ -70,7 +91,8 @@ def forward_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
     decoder: Any = model.get_decoder()
     if decoder is model:  # get_decoder's lookup fails for a few classes, Llama 4 among them
         decoder = model.model
-    outputs = decoder(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False)
+    with documents_apart(model, batch) as more:
+        outputs = decoder(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False, **more)
     return outputs.last_hidden_state
 
 
@@ -86,35 +108,47 @@ def target_log_probs(model: PreTrainedModel, batch: Batch, *, chunk_tokens: int 
     return LogProbs(values, row, column)
 
 
-def summed_loss(model: PreTrainedModel, batch: Batch, *, chunk_tokens: int | None = None) -> tuple[Tensor, int]:
-    """(-sum log p over the trained targets, how many they are), in nats.
+def batch_loss(model: PreTrainedModel, batch: Batch, *, chunk_tokens: int | None = None) -> StepLoss:
+    """-log p of each trained target of `batch`, and their differentiable sum, in nats.
 
     A sum and not a mean: the caller divides by the targets of the whole optimiser step, so that cutting a step into
     micro-batches or over devices never changes the loss.
     """
     row, column = (batch.loss_mask & (batch.position_ids > 0)).nonzero(as_tuple=True)
     hidden = forward_hidden(model, batch)[row, column - 1]
-    return linear_loss(hidden, batch.input_ids[row, column], head_of(model), chunk_tokens=chunk_tokens), len(row)
+    total, nll = linear_losses(hidden, batch.input_ids[row, column], head_of(model), chunk_tokens=chunk_tokens)
+    return StepLoss(total, nll, row, column)
+
+
+def summed_loss(model: PreTrainedModel, batch: Batch, *, chunk_tokens: int | None = None) -> tuple[Tensor, int]:
+    """(-sum log p over the trained targets, how many they are), in nats: the total of `batch_loss`."""
+    loss = batch_loss(model, batch, chunk_tokens=chunk_tokens)
+    return loss.total, len(loss.row)
 
 
 def linear_loss(hidden: Tensor, targets: Tensor, head: Head, *, chunk_tokens: int | None = None) -> Tensor:
     """-sum of `linear_log_probs`, a scalar fp32, whose gradients are ready when it is."""
+    return linear_losses(hidden, targets, head, chunk_tokens=chunk_tokens)[0]
+
+
+def linear_losses(
+    hidden: Tensor, targets: Tensor, head: Head, *, chunk_tokens: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """(`linear_loss`, its terms [n] fp32 without a gradient)."""
     hidden = hidden.to(head.weight.dtype)
     chunk_tokens = chunk_tokens or _chunk_tokens(hidden, head)
+    trained = _trained(hidden, head)
     # Inside a Function gradients are off: whether they will be wanted is asked here.
-    wanted = tuple(
-        torch.is_grad_enabled() and x is not None and x.requires_grad for x in (hidden, head.weight, head.bias)
-    )
-    loss = _SummedLoss.apply(hidden, head.weight, head.bias, targets, head.scale, head.softcap, chunk_tokens, wanted)
-    assert isinstance(loss, Tensor)
-    return loss
+    wanted = tuple(torch.is_grad_enabled() and x is not None and x.requires_grad for x in trained)
+    loss, nll = _SummedLoss.apply(*trained, targets, head, chunk_tokens, wanted)
+    return loss, nll
 
 
 def linear_log_probs(hidden: Tensor, targets: Tensor, head: Head, *, chunk_tokens: int | None = None) -> Tensor:
     """Log-probabilities [n] fp32 of `targets` [n] int64 under `head`, from `hidden` [n, D]."""
     hidden = hidden.to(head.weight.dtype)
     chunk_tokens = chunk_tokens or _chunk_tokens(hidden, head)
-    values = _TargetLogProbs.apply(hidden, head.weight, head.bias, targets, head.scale, head.softcap, chunk_tokens)
+    values = _TargetLogProbs.apply(*_trained(hidden, head), targets, head, chunk_tokens)
     assert isinstance(values, Tensor)
     return values
 
@@ -124,14 +158,10 @@ def _chunk_tokens(hidden: Tensor, head: Head) -> int:
     return max(1, elements // head.weight.shape[0])
 
 
-def _operand(x: Tensor) -> Tensor:
-    """`x` as an operand of `_matmul`: CUDA multiplies bf16 into fp32 itself, a CPU needs fp32 operands for it."""
-    return x if x.is_cuda else x.float()
-
-
-def _matmul(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b with an fp32 result, never rounded to the format of the operands."""
-    return torch.mm(a, b) if a.dtype == torch.float32 else torch.mm(a, b, out_dtype=torch.float32)
+def _trained(hidden: Tensor, head: Head) -> tuple[Tensor | None, ...]:
+    """What may want a gradient, in the order of `_Gradients`."""
+    rows, entries = (None if part is None else part.values for part in (head.rows, head.entries))
+    return hidden, head.weight, head.bias, rows, entries
 
 
 def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float, softcap: float | None) -> Tensor:
@@ -146,24 +176,55 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float, s
     return logits
 
 
-def _add_gradients(
-    grad: Tensor, hidden: Tensor, weight: Tensor, scale: float, into: tuple[Tensor | None, Tensor | None, Tensor | None]
-) -> None:
-    """What the gradient [m, V] fp32 of a chunk's scaled logits gives hidden (set), weight and bias (added, in fp32)."""
-    of_hidden, of_weight, of_bias = into
-    if scale != 1.0:
-        grad *= scale
-    if of_bias is not None:
-        of_bias += grad.sum(0)
-    grad = grad.to(weight.dtype)
-    if of_hidden is not None:
-        of_hidden.copy_(torch.mm(grad, weight))
-    if of_weight is None:
-        return
-    if hidden.dtype == torch.float32:
-        of_weight.addmm_(grad.t(), hidden)
+class _Gradients:
+    """The gradients of what is `wanted` of `_trained`, summed over chunks of tokens; all but hidden's in fp32."""
+
+    def __init__(self, hidden: Tensor, head: Head, wanted: Sequence[bool]) -> None:
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.float32, device=hidden.device)
+
+        vocabulary, width = head.weight.shape
+        self.head = head
+        self.hidden = torch.empty_like(hidden) if wanted[0] else None
+        self.weight = zeros(vocabulary, width) if wanted[1] else None
+        self.bias = zeros(vocabulary) if wanted[2] or wanted[4] else None
+        self.rows, self.index = None, None
+        if wanted[3] and head.rows is not None:
+            self.index = pair(head.rows.index)
+            self.rows = zeros(len(self.index), width)
+        self.wanted = wanted
+
+    def add(self, part: slice, grad: Tensor, hidden: Tensor, weight: Tensor) -> None:
+        """Take in the gradient [m, V] fp32 of a chunk's scaled logits; `hidden` and `weight` are its operands."""
+        if self.head.scale != 1.0:
+            grad *= self.head.scale
+        if self.bias is not None:
+            self.bias += grad.sum(0)
+        grad = grad.to(weight.dtype)
+        if self.hidden is not None:
+            self.hidden[part].copy_(torch.mm(grad, weight))
+        if self.weight is not None:
+            _add_product(self.weight, grad.t(), hidden)
+        if self.rows is not None and self.index is not None:
+            _add_product(self.rows, grad.index_select(1, self.index).t(), hidden)
+
+    def each(self) -> tuple[Tensor | None, ...]:
+        """As they are wanted, in fp32 but for hidden's."""
+        head = self.head
+        rows = self.rows[: len(head.rows.index)] if self.rows is not None and head.rows is not None else None
+        bias = self.bias if self.wanted[2] else None
+        entries = None
+        if self.wanted[4] and self.bias is not None and head.entries is not None:
+            entries = self.bias.index_select(0, head.entries.index)
+        return self.hidden, self.weight, bias, rows, entries
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """total += a @ b in fp32."""
+    if a.dtype == torch.float32:
+        total.addmm_(a, b)
     else:
-        of_weight += _matmul(grad.t(), hidden)
+        total += _matmul(a, b)
 
 
 class _TargetLogProbs(torch.autograd.Function):
@@ -175,9 +236,10 @@ class _TargetLogProbs(torch.autograd.Function):
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
+        rows: Tensor | None,
+        entries: Tensor | None,
         targets: Tensor,
-        scale: float,
-        softcap: float | None,
+        head: Head,
         chunk_tokens: int,
     ) -> Tensor:
         lse = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
@@ -185,43 +247,34 @@ class _TargetLogProbs(torch.autograd.Function):
         w = _operand(weight)
         for start in range(0, len(targets), chunk_tokens):
             part = slice(start, start + chunk_tokens)
-            logits = _logits(_operand(hidden[part]), w, bias, scale, softcap)
+            logits = _logits(_operand(hidden[part]), w, bias, head.scale, head.softcap)
             lse[part] = torch.logsumexp(logits, dim=-1)
             values[part] = logits.gather(1, targets[part, None])[:, 0] - lse[part]
         ctx.save_for_backward(hidden, weight, bias, targets, lse)
-        ctx.scale, ctx.softcap, ctx.chunk_tokens = scale, softcap, chunk_tokens
+        ctx.head, ctx.chunk_tokens = head, chunk_tokens
+        ctx.dtypes = tuple(None if x is None else x.dtype for x in (hidden, weight, bias, rows, entries))
         return values
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets, lse = ctx.saved_tensors
-        need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
-        grad_hidden = torch.empty_like(hidden) if need_hidden else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if need_weight else None
-        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if need_bias else None
+        head = ctx.head
+        gradients = _Gradients(hidden, head, ctx.needs_input_grad[:5])
         w = _operand(weight)
         for start in range(0, len(targets), ctx.chunk_tokens):
             part = slice(start, start + ctx.chunk_tokens)
             h = _operand(hidden[part])
-            logits = _logits(h, w, bias, ctx.scale, ctx.softcap)
+            logits = _logits(h, w, bias, head.scale, head.softcap)
             g = upstream[part, None]
             # d log p_target / d logit_v = [v is the target] - p_v
             grad = (logits - lse[part, None]).exp_().mul_(-g)
             grad.scatter_add_(1, targets[part, None], g)
-            if ctx.softcap is not None:  # d cap*tanh(z/cap) / dz = 1 - (y/cap)^2
-                grad.mul_(1 - (logits / ctx.softcap).square_())
-            into = (None if grad_hidden is None else grad_hidden[part], grad_weight, grad_bias)
-            _add_gradients(grad, h, w, ctx.scale, into)
-        return (
-            grad_hidden,
-            None if grad_weight is None else grad_weight.to(weight.dtype),
-            None if grad_bias is None else grad_bias.to(bias.dtype),
-            None,
-            None,
-            None,
-            None,
-        )
+            if head.softcap is not None:  # d cap*tanh(z/cap) / dz = 1 - (y/cap)^2
+                grad.mul_(1 - (logits / head.softcap).square_())
+            gradients.add(part, grad, h, w)
+        each = zip(gradients.each(), ctx.dtypes, strict=True)
+        return (*(None if gradient is None else gradient.to(dtype) for gradient, dtype in each), None, None, None)
 
 
 class _SummedLoss(torch.autograd.Function):
@@ -233,45 +286,43 @@ class _SummedLoss(torch.autograd.Function):
         hidden: Tensor,
         weight: Tensor,
         bias: Tensor | None,
+        rows: Tensor | None,
+        entries: Tensor | None,
         targets: Tensor,
-        scale: float,
-        softcap: float | None,
+        head: Head,
         chunk_tokens: int,
         wanted: tuple[bool, ...],
-    ) -> Tensor:
-        need_hidden, need_weight, need_bias = wanted
-        loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        grad_hidden = torch.empty_like(hidden) if need_hidden else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if need_weight else None
-        grad_bias = torch.zeros_like(weight[:, 0], dtype=torch.float32) if need_bias else None
+    ) -> tuple[Tensor, Tensor]:
+        nll = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+        gradients = _Gradients(hidden, head, wanted)
         w = _operand(weight)
         for start in range(0, len(targets), chunk_tokens):
             part = slice(start, start + chunk_tokens)
             h = _operand(hidden[part])
-            logits = _logits(h, w, bias, scale, softcap)
+            logits = _logits(h, w, bias, head.scale, head.softcap)
             target = targets[part, None]
-            loss -= logits.gather(1, target).sum()
+            of_target = logits.gather(1, target)
             # d cap*tanh(z/cap) / dz = 1 - (y/cap)^2, for all y before they are overwritten
-            slope = None if softcap is None or not any(wanted) else 1 - (logits / softcap).square_()
+            slope = None if head.softcap is None or not any(wanted) else 1 - (logits / head.softcap).square_()
             highest = logits.amax(1, keepdim=True)
             grad = logits.sub_(highest).exp_()
             total = grad.sum(1, keepdim=True)
-            loss += (total.log() + highest).sum()
+            nll[part] = (total.log() + (highest - of_target))[:, 0]
             if not any(wanted):
                 continue
             grad /= total
             grad.scatter_add_(1, target, torch.full_like(total, -1.0))  # p_v - [v is the target]
             if slope is not None:
                 grad *= slope
-            into = (None if grad_hidden is None else grad_hidden[part], grad_weight, grad_bias)
-            _add_gradients(grad, h, w, scale, into)
-        ctx.gradients = (grad_hidden, grad_weight, grad_bias)
-        ctx.dtypes = (hidden.dtype, weight.dtype, weight.dtype if bias is None else bias.dtype)
-        return loss
+            gradients.add(part, grad, h, w)
+        ctx.gradients = gradients.each()
+        ctx.dtypes = tuple(None if x is None else x.dtype for x in (hidden, weight, bias, rows, entries))
+        ctx.mark_non_differentiable(nll)
+        return nll.sum(), nll
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         if ctx.gradients is None:
             raise RuntimeError("the gradients of this loss were taken once already; compute it again")
         gradients, ctx.gradients = ctx.gradients, None
@@ -279,4 +330,4 @@ class _SummedLoss(torch.autograd.Function):
             None if gradient is None else gradient.mul_(upstream).to(dtype)
             for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
         )
-        return (*scaled, None, None, None, None, None)
+        return (*scaled, None, None, None, None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -28,6 +29,17 @@ def rows_of_step(step: int, *, batch_size: int, num_rows: int, seed: int, shuffl
         int(_epoch_order(seed, place // num_rows, num_rows)[place % num_rows])
         for place in range(first, first + batch_size)
     ]
+
+
+def micro_batches(rows: Sequence[int], micro: int, *, rank: int = 0, ranks: int = 1) -> list[list[int]]:
+    """The rows of a step that rank `rank` of `ranks` reads, in micro-batches of at most `micro`.
+
+    Row i goes to rank i modulo `ranks`, so that with any number of ranks the same rows make up the step. All ranks get
+    the same number of micro-batches, for under FSDP each is a collective call; the last ones of a rank may be empty.
+    """
+    mine = list(rows[rank::ranks])
+    number = -(-len(range(0, len(rows), ranks)) // micro)
+    return [mine[first : first + micro] for first in range(0, number * micro, micro)]
 
 
 def steps_for_epochs(epochs: float, *, batch_size: int, num_rows: int) -> int:

@@ -1,9 +1,10 @@
 """Packed rows: several documents in one row of tokens, and no document sees another.
 
-The documents of a row are told apart by `position_ids` that restart at 0 and by nothing else: transformers (5.x,
-`masking_utils.find_packed_sequence_indices`) builds the block-diagonal attention mask from them when there is no
-attention_mask and no cache, also for several rows. `engine/soundness.py` proves it for each model that is loaded.
-The padding tail of a row is a document of its own, so that it is neither seen nor trained.
+The documents of a row are told apart by `position_ids` that restart at 0, and `starts` says the same once more:
+transformers (5.x, `masking_utils.find_packed_sequence_indices`) builds a block-diagonal mask from the positions when
+there is no attention_mask and no cache; attention without a mask (engine/attention.py) reads the starts, which are
+known on the host here and would cost a device synchronisation anywhere else. `engine/soundness.py` proves either for
+each model that is loaded. The padding tail of a row is a document of its own, so that it is neither seen nor trained.
 Cost: one host copy of 17 bytes a token.
 """
 
@@ -25,10 +26,29 @@ class Batch:
     input_ids: torch.Tensor  # [B, T] int64
     position_ids: torch.Tensor  # [B, T] int64, from 0 in each document
     loss_mask: torch.Tensor  # [B, T] bool: this token is a training target, predicted from the token before it
+    starts: torch.Tensor | None = None
+    """[B, N + 1] int32: where each document of the row begins, then T to the end; None: found from the positions."""
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
-        return Batch(*(x.to(device, non_blocking=True) for x in (self.input_ids, self.position_ids, self.loss_mask)))
+        ids, positions, mask, starts = (
+            x if x is None else x.to(device, non_blocking=True) for x in vars(self).values()
+        )  # fmt: skip
+        assert ids is not None and positions is not None and mask is not None
+        return Batch(ids, positions, mask, starts)
+
+    def flat_starts(self) -> torch.Tensor:
+        """`starts` of the rows laid end to end: int32 [B * N + 1], from 0 to B * T.
+
+        Without `starts` they are looked for in `position_ids`: a device synchronisation.
+        """
+        rows, width = self.input_ids.shape
+        if self.starts is None:
+            found = (self.position_ids.flatten() == 0).nonzero()[:, 0].to(torch.int32)
+            return torch.cat([found, found.new_full((1,), rows * width)])
+        first = torch.arange(0, rows * width, width, dtype=torch.int32, device=self.starts.device)
+        ends = (self.starts[:, 1:] + first[:, None]).flatten()
+        return torch.cat([ends.new_zeros(1), ends])
 
     @property
     def num_targets(self) -> int:
@@ -54,13 +74,15 @@ def make_batch(
         raise ValueError("a batch needs at least one row and one token")
     input_ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     position_ids = np.zeros((len(rows), width), dtype=np.int64)
+    starts = np.full((len(rows), _room_for(max(map(len, rows)) + 1, width) + 1), width, dtype=np.int32)
     loss_mask = np.zeros((len(rows), width), dtype=bool)
     for r, row in enumerate(rows):
         if lengths[r] > width:
             raise ValueError(f"row {r} has {lengths[r]} tokens, more than the row length {width}")
         at = 0
-        for ids, mask in row:
+        for number, (ids, mask) in enumerate(row):
             n = len(ids)
+            starts[r, number] = at
             if len(mask) != n:
                 raise ValueError(f"row {r}: {n} ids but a loss mask of {len(mask)}")
             if n == 0:
@@ -70,4 +92,16 @@ def make_batch(
             loss_mask[r, at + 1 : at + n] = np.asarray(mask, dtype=bool)[1:]
             at += n
         position_ids[r, at:] = np.arange(width - at)
-    return Batch(*(torch.from_numpy(x).to(device) for x in (input_ids, position_ids, loss_mask)))
+        starts[r, len(row)] = at
+    return Batch(*(torch.from_numpy(x).to(device) for x in (input_ids, position_ids, loss_mask, starts)))
+
+
+def _room_for(documents: int, width: int) -> int:
+    """A number of documents a row that stays the same from batch to batch: a new one makes torch.compile start again.
+
+    One for each 64 tokens, doubled until all have room.
+    """
+    room = max(4, width // 64)
+    while room < documents:
+        room *= 2
+    return room

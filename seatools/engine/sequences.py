@@ -12,15 +12,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from seatools.engine.loss import target_log_probs
-from seatools.engine.rows import Document, make_batch
+from seatools.engine.loss import LogProbs, target_log_probs
+from seatools.engine.rows import Batch, Document, make_batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+TargetLogProbs = Callable[["PreTrainedModel", Batch], LogProbs]
 
-def sequence_log_probs(model: PreTrainedModel, docs: Sequence[Document], pad_id: int) -> torch.Tensor:
-    """Summed log-probabilities [len(docs)] float32 of the trained tokens of each (ids, loss_mask), differentiable."""
+
+def sequence_log_probs(
+    model: PreTrainedModel, docs: Sequence[Document], pad_id: int, *, log_probs: TargetLogProbs = target_log_probs
+) -> torch.Tensor:
+    """Summed log-probabilities [len(docs)] float32 of the trained tokens of each (ids, loss_mask), differentiable.
+
+    `log_probs` runs the model over a batch; another than the usual serves a model that is sharded over ranks.
+    """
     length = max(len(ids) for ids, _ in docs)
     rows: list[list[int]] = []
     room: list[int] = []
@@ -40,7 +47,7 @@ def sequence_log_probs(model: PreTrainedModel, docs: Sequence[Document], pad_id:
         for i in row:
             owner[r, at : at + len(docs[i][0])] = i
             at += len(docs[i][0])
-    found = target_log_probs(model, batch)
+    found = log_probs(model, batch)
     owners = torch.from_numpy(owner).to(found.row.device)[found.row, found.column]
     sums = torch.zeros(len(docs), dtype=torch.float32, device=found.values.device)
     return sums.index_add(0, owners, found.values)
@@ -53,6 +60,7 @@ def score_documents(
     *,
     batch_tokens: int = 8192,
     advance: Callable[[int], None] | None = None,
+    log_probs: TargetLogProbs = target_log_probs,
 ) -> np.ndarray:
     """`sequence_log_probs` [len(docs)] float64 of any number of documents, without gradients, in batches.
 
@@ -68,7 +76,8 @@ def score_documents(
             batch.append(i)
             size += len(docs[i][0])
             if size >= batch_tokens or place == len(order) - 1:
-                values[batch] = sequence_log_probs(model, [docs[j] for j in batch], pad_id).double().cpu().numpy()
+                found = sequence_log_probs(model, [docs[j] for j in batch], pad_id, log_probs=log_probs)
+                values[batch] = found.double().cpu().numpy()
                 if advance is not None:
                     advance(len(batch))
                 batch, size = [], 0

@@ -3,7 +3,8 @@
 Both depend on code that is not ours (transformers' masks, each architecture's output head), and both fail silently:
 a state-space layer carries its state from one document into the next, an architecture ignores position_ids, another
 scales its logits. So each loaded model answers two questions on 11 made-up tokens:
-  1. a row of two documents gives each target the log-probability that the model's own logits give it alone;
+  1. a row of two documents gives each target the log-probability that the model's own logits give it alone (through
+     sdpa or eager: `sea_varlen` without document starts is sdpa, so it is never compared with itself);
   2. changing the first document does not move the hidden states of the second.
 Cost: four forward passes of a few tokens.
 """

@@ -1,16 +1,19 @@
-"""A model made ready to be trained: positions enough for the rows, dropout off, recomputation if asked for.
+"""A model made ready to be trained: positions enough for the rows, dropout off, and what saves memory or time.
 
-Dropout stays off because continued pretraining does not use it and because a step must be a pure function of its
-number for a run to resume exactly.
+Dropout stays off (eval mode) because continued pretraining does not use it and because a step must be a pure function
+of its number for a run to resume exactly.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from transformers import PreTrainedModel
 
+from seatools.engine.compile import compile_blocks as compile_model_blocks
+from seatools.engine.fp8 import use_fp8
 from seatools.engine.load import max_positions
+from seatools.engine.recompute import recompute_blocks
 from seatools.streams.errors import UsageError
 
 
@@ -22,25 +25,25 @@ def check_seq_len(seq_len: int, limit: int | None, option: str = "--seq-len") ->
 
 
 def prepare_for_training(
-    model: PreTrainedModel, *, seq_len: int, gradient_checkpointing: bool, option: str = "--seq-len"
+    model: PreTrainedModel,
+    *,
+    seq_len: int,
+    recompute: str = "none",
+    compile_blocks: bool = False,
+    fp8: bool = False,
+    option: str = "--seq-len",
+    announce: Callable[[], None] | None = None,
 ) -> None:
-    """Check `seq_len` against the model's positions and set the mode.
+    """Check `seq_len` against the model's positions and alter its decoder blocks: once, before FSDP2 shards them.
 
-    Raises UsageError, naming `option`, for rows that are too long, and for a model that cannot recompute.
+    `recompute`: "none", "selective" or "full" (engine/recompute.py).
+    `announce` is called before the first compilation begins. Raises UsageError, naming `option`, for rows that are too
+    long, and SeaError for what the model or its device cannot do.
     """
     check_seq_len(seq_len, max_positions(model.config), option)
-    if not gradient_checkpointing:
-        model.eval()
-        return
-    # transformers 5.2x renamed it; version 6 will drop the old name.
-    enable: Any = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    try:
-        enable()
-    except ValueError as error:
-        raise UsageError(str(error), fix="leave --gradient-checkpointing out") from error
-    model.train()  # transformers recomputes only in training mode
-    for module in model.modules():
-        # nn.Dropout's p, and the rates that attention and layers keep for functional dropout and layer drop
-        for name, value in list(vars(module).items()):
-            if isinstance(value, float) and ("drop" in name or (name == "p" and "Dropout" in type(module).__name__)):
-                setattr(module, name, 0.0)
+    model.eval()
+    if fp8:
+        use_fp8(model)
+    recompute_blocks(model, recompute)
+    if compile_blocks:  # last: it compiles the forward that it finds
+        compile_model_blocks(model, announce)

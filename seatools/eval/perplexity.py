@@ -1,10 +1,8 @@
 """Perplexity that survives a changed tokenizer: bits per byte of the text as it is given (research A5).
 
 bits per byte = sum of -ln p(token) / (ln 2 * UTF-8 bytes). Every text token is scored, exactly once; BOS (else EOS)
-stands before it as context and is not scored, nor is an EOS after it. A document longer than a window of W tokens is
-read in windows that overlap: the first is scored whole, of each further one the last `stride` tokens, so that they
-have at least W - stride - 1 tokens of context (lm-eval's stride of a whole window starts each from nothing). Every
-window begins with the context token, without which Gemma's figures explode (lm-eval PR 1465). Work grows as W/stride.
+stands before it as context and is not scored, nor is an EOS after it. A document longer than a window is read in
+windows that overlap (engine/text_windows.py); training's own evaluation (engine/evaluate.py) gives the same figures.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seatools.engine.text_windows import window_document, windows
 from seatools.eval.setup import Advance, Score, Setup
 from seatools.eval.sources import Source
 from seatools.streams.errors import SeaError
@@ -44,26 +43,6 @@ class Text:
     num_bytes: int
     decoded: Comes
     is_nfc: bool
-
-
-def windows(num_tokens: int, window: int, stride: int) -> Iterator[tuple[int, int, int]]:
-    """(start, end, scored): the model reads the context token and tokens [start, end), the last `scored` count."""
-    room = window - 1  # the context token takes a place
-    end = min(room, num_tokens)
-    yield 0, end, end
-    while end < num_tokens:
-        new_end = min(end + stride, num_tokens)
-        yield max(0, new_end - room), new_end, new_end - end
-        end = new_end
-
-
-def window_document(ids: np.ndarray, span: tuple[int, int, int], context_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """(ids [end - start + 1], loss_mask) of one window."""
-    start, end, scored = span
-    read = np.concatenate([np.array([context_id], dtype=np.int64), ids[start:end]])
-    mask = np.zeros(len(read), dtype=np.uint8)
-    mask[len(read) - scored :] = 1
-    return read, mask
 
 
 def bits_per_byte(nats: np.ndarray, num_bytes: np.ndarray) -> tuple[float, float | None]:

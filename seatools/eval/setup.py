@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from seatools.engine.text_windows import LONGEST_WINDOW
 from seatools.eval.sources import Source
 from seatools.streams.errors import UsageError
 from seatools.streams.messages import Messages
@@ -20,8 +21,6 @@ from seatools.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-LONGEST_WINDOW = 2048
 
 
 @dataclass(frozen=True, kw_only=True)

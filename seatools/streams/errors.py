@@ -41,3 +41,9 @@ class CheckFailed(SeaError):
     """A check that the user asked for did not pass. Exit code 3."""
 
     exit_code = 3
+
+
+class Preempted(SeaError):
+    """A signal stopped a run that has saved all it needs to continue. Exit code 75 (sysexits' "try again")."""
+
+    exit_code = 75

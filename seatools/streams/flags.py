@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -61,14 +62,32 @@ def new_app() -> typer.Typer:
     )
 
 
-def run_app(app: typer.Typer, name: str, argv: list[str]) -> int:
-    """Run one command's application; returns its exit code. Usage errors print the usage line and give 2."""
+def run_app(
+    app: typer.Typer,
+    name: str,
+    argv: list[str],
+    *,
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+    sections: Collection[str] = (),
+) -> int:
+    """Run one command's application; returns its exit code. Usage errors print the usage line and give 2.
+
+    `presets`: values of `--preset NAME`, by option; they stand beneath the config file's. `sections`: arrays of tables
+    of the config file that the command reads by itself.
+    """
     command: Any = typer.main.get_command(app)
     command.name = name
-    defaults = _config_defaults(name, argv, command)
+    defaults = _config_defaults(name, argv, command, sections)
+    if presets:
+        chosen = _typed(argv, "--preset") or defaults.get("preset")
+        if chosen is not None and chosen not in presets:
+            raise UsageError(f"no preset {chosen!r}", fix=f"one of {', '.join(presets)}")
+        by_option = {option.lstrip("-"): item.name for item in command.params for option in item.opts}
+        values = presets[chosen] if chosen is not None else {}
+        defaults = {by_option[key]: value for key, value in values.items()} | defaults
     try:
         # Not `command.main`: it turns a closed pipe into exit code 1 and an EOFError into an interrupt.
-        with command.make_context(f"sea {name}", list(argv), default_map=defaults) as context:
+        with command.make_context(f"sea {name}", list(argv), default_map=defaults, obj=tuple(argv)) as context:
             result = command.invoke(context)
     except typer.Exit as error:
         return int(error.exit_code)
@@ -84,23 +103,24 @@ def run_app(app: typer.Typer, name: str, argv: list[str]) -> int:
 _CLICK_EXCEPTION: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
-def _config_path(argv: list[str]) -> str | None:
-    path = None
+def _typed(argv: list[str], option: str) -> str | None:
+    """The value that the command line gives to `option`, the last one."""
+    found = None
     for position, word in enumerate(argv):
         if word == "--":
             break
-        if word == "--config" and position + 1 < len(argv):
-            path = argv[position + 1]
-        elif word.startswith("--config="):
-            path = word.partition("=")[2]
-    return path
+        if word == option and position + 1 < len(argv):
+            found = argv[position + 1]
+        elif word.startswith(f"{option}="):
+            found = word.partition("=")[2]
+    return found
 
 
-def _config_defaults(name: str, argv: list[str], command: Any) -> dict[str, Any]:
-    """The `--config` file's values by parameter name; unknown keys are refused."""
-    path = _config_path(argv)
-    if path is None:
-        return {}
+def read_config(path: str | Path, name: str, keep: Collection[str] = ()) -> dict[str, Any]:
+    """The values for command `name` in a config file: its top level, above that its table `[name]`.
+
+    Other tables are other commands', but for those to `keep`.
+    """
     try:
         table: dict[str, Any] = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -110,7 +130,15 @@ def _config_defaults(name: str, argv: list[str], command: Any) -> dict[str, Any]
     own = table.pop(name, {})
     if not isinstance(own, dict):
         raise UsageError(f'{path}: "{name}" is not a table', fix=f"[{name}]")
-    table = {key: value for key, value in table.items() if not isinstance(value, dict)} | own
+    return {key: value for key, value in table.items() if not isinstance(value, dict) or key in keep} | own
+
+
+def _config_defaults(name: str, argv: list[str], command: Any, sections: Collection[str]) -> dict[str, Any]:
+    """The `--config` file's values by parameter name; unknown keys are refused."""
+    path = _typed(argv, "--config")
+    if path is None:
+        return {}
+    table = {key: value for key, value in read_config(path, name).items() if key not in sections}
     known = {option.lstrip("-"): item for item in command.params for option in item.opts}
     defaults: dict[str, Any] = {}
     for key, value in table.items():

@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 
 from seatools.streams.errors import SeaError
+from seatools.text.documents import Documents
 from seatools.text.tokenizer import Tokenizer
+
+_QUESTION, _ANSWER = "sea-question", "sea-answer"
 
 
 def stop_ids(tokenizer: Tokenizer, model_path: Path) -> frozenset[int]:
@@ -22,3 +25,18 @@ def stop_ids(tokenizer: Tokenizer, model_path: Path) -> frozenset[int]:
             raise SeaError("is not a JSON object", where=str(file)) from error
         ids |= {id_ for id_ in (named if isinstance(named, list) else [named]) if isinstance(id_, int)}
     return frozenset(ids)
+
+
+def turn_end_ids(documents: Documents) -> frozenset[int]:
+    """EOS, and the special tokens that the chat template puts after an assistant turn: one of them is what a chat
+    teaches the model to stop with. A template that cannot be rendered on a plain exchange adds nothing."""
+    tokenizer = documents.tokenizer
+    ids = {tokenizer.eos_id} - {None}
+    if documents.template is not None:
+        turns = [{"role": "user", "content": _QUESTION}, {"role": "assistant", "content": _ANSWER}]
+        try:
+            tail = documents.template.render(turns).rpartition(_ANSWER)[2]
+        except SeaError:
+            tail = ""
+        ids |= {id_ for text, id_ in tokenizer.special_ids.items() if text in tail}
+    return frozenset(id_ for id_ in ids if id_ is not None)

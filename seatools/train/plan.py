@@ -1,60 +1,243 @@
-"""`sea train --dry-run`: what a run would do and hold in memory, by arithmetic, without torch.
+"""`sea train --dry-run`: what a run would do, whether it fits, how long it would take; by arithmetic, without torch.
 
-Reads config.json and safetensors headers only. Memory: weights in the training type, gradients of the trained
-matrices, and 8 bytes a trained number of Adam's moments plus 4 of fp32 master where weights are low precision.
-Activations and logits are not in it.
+Reads config.json, safetensors headers, neuron indices, and the small tensors of packed data; of records that are not
+packed yet it tokenises the first 200 KB or so and scales up by the size of the files. Memory: `memory.py`; FLOPs:
+`engine/flops.py`. A machine's memory is what nvidia-smi or /proc/meminfo says, if nobody states another.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from seatools.engine.flops import CONVENTION, token_work
 from seatools.engine.row_order import steps_for_epochs
-from seatools.streams.errors import SeaError
+from seatools.streams.errors import UsageError
 from seatools.streams.sizes import human_count
-from seatools.streams.tensors import read_header
-from seatools.train.options import TrainOptions
+from seatools.train.machine import Machine, this_machine
+from seatools.train.memory import Memory, MemoryOptions, plan_memory
+from seatools.train.planned_data import PlannedData, packed_data, sampled_data
+from seatools.train.planned_model import model_shapes, planned_parts, text_config
+from seatools.train.train_spec import TrainSpec, parse_train
 
 if TYPE_CHECKING:
+    from seatools.text.documents import Documents
     from seatools.train.data import Source
+    from seatools.train.options import TrainOptions
+
+# Of the memory of a device, what a run may be planned to take: the rest goes to what an allocator cannot use. On a CPU
+# with glibc the measured peak is 1.06 to 1.6 times the arithmetic (memory.py); on CUDA this is an assumption.
+USABLE = {"cuda": 0.92, "cpu": 0.62}
 
 
-def count_parameters(model_path: Path) -> int:
-    """Numbers in the folder's safetensors files, by their headers."""
-    files = sorted(model_path.glob("*.safetensors"))
-    if not files:
-        raise SeaError(f"{model_path}: no safetensors weights")
-    return sum(math.prod(entry["shape"]) for file in files for entry in read_header(file)[0].values())
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """What decides the plan besides model and data; names as in `sea train`."""
+
+    spec: TrainSpec = TrainSpec(all=True)
+    neuron_langs: tuple[str, ...] = ()
+    first_new_row: int | None = None
+    from_config: bool = False
+    seq_len: int = 1024
+    batch_size: int = 8
+    micro_batch: int = 0
+    epochs: float = 1.0
+    max_steps: int | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    recompute: str = "none"
+    attention: str = "auto"
+    state_dtype: str = "fp32"
+    masters: bool = True
+    muon: bool = False
+    ranks: int = 1
+    memory: int | None = None
+    """Bytes of each device; None: what the machine says."""
+    rate: float | None = None
+    """Tokens a second of all devices together."""
 
 
-def describe_run(model_path: Path, sources: Sequence[Source], given: Sequence[Path], options: TrainOptions) -> str:
-    """The lines that `--dry-run` prints on stderr."""
-    lines = [f"model: {model_path}"]
-    if not options.from_config:
-        parameters = count_parameters(model_path)
-        low = options.dtype in ("bf16", "fp16")
-        weight = 2 if low else 4
-        trained = 0 if options.neurons_path else parameters
-        state = trained * (weight + 8 + (4 if low else 0))
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run would do. Counts are over the whole run, memory is of each device."""
+
+    model: str
+    parameters: int
+    trained_parameters: int
+    train: str
+    dtype: str
+    memory: Memory
+    memory_total: int
+    memory_available: int | None
+    available_is: str
+    fits: bool | None
+    rows: int | None
+    """Of one pass over the data."""
+    steps: int | None
+    batch_size: int
+    seq_len: int
+    tokens: int | None
+    epochs: float | None
+    sources: list[dict[str, Any]]
+    most_repeated: str | None
+    estimated: bool
+    """Tokens are estimated from a sample."""
+    flops_per_token: float
+    flops: float | None
+    flops_convention: str
+    hours: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """For --json: plain values by name."""
+        return dataclasses.asdict(self)
+
+
+def describe(
+    model_path: Path, options: PlanOptions, data: PlannedData | None, *, vocab_size: int | None = None
+) -> Plan:
+    """The plan of a run on `data` (None: not known, as from a pipe).
+
+    `vocab_size`: of the tokenizer, where --first-new-row needs it. Raises SeaError or UsageError for a model, a neuron
+    file or a spec that cannot be trained so.
+    """
+    shapes = model_shapes(model_path, from_config=options.from_config)
+    config = text_config(model_path)
+    parts = planned_parts(
+        shapes, options.spec, model_path=model_path, neuron_langs=options.neuron_langs,
+        first_new_row=options.first_new_row, vocab_size=vocab_size,
+    )  # fmt: skip
+    machine = this_machine(options.device)
+    width = _width(options.dtype, machine)
+    if options.batch_size % options.ranks:
+        raise UsageError(f"--batch-size {options.batch_size} cannot be dealt to {options.ranks} processes evenly")
+    own_rows = options.batch_size // options.ranks
+    micro = min(options.micro_batch or own_rows, own_rows)
+    seq_len = data.row_length if data is not None and data.row_length else options.seq_len
+    memory = plan_memory(
+        shapes, config, parts,
+        MemoryOptions(
+            width=width, rows=micro, seq_len=seq_len, accumulates=micro < own_rows, recompute=options.recompute,
+            attention=options.attention, state_width=2 if options.state_dtype == "bf16" else 4,
+            masters=options.masters, muon=options.muon, ranks=options.ranks,
+            sharded=options.ranks > 1 and all(part.dim is None for part in parts.values()), on_cuda=machine.is_cuda,
+        ),
+    )  # fmt: skip
+    available, said = _available(options, machine)
+    usable = USABLE["cuda" if machine.is_cuda else "cpu"]
+    rows, tokens_per_row = (data.rows, data.tokens / max(data.rows, 1)) if data is not None else (None, float(seq_len))
+    steps = options.max_steps
+    if steps is None and rows:
+        steps = steps_for_epochs(options.epochs, batch_size=options.batch_size, num_rows=rows)
+    epochs = steps * options.batch_size / rows if steps and rows else None
+    tokens = round(steps * options.batch_size * tokens_per_row) if steps else None
+    trained = {name: part.count for name, part in parts.items()}
+    context = data.context if data is not None else seq_len
+    share = data.target_share if data is not None else 1.0
+    work = token_work(shapes, config, trained, context=context, target_share=share).total
+    sources = _source_rows(data, epochs)
+    repeated = max(sources, key=lambda row: row["epochs"] or 0, default=None)
+    return Plan(
+        model=str(model_path), parameters=sum(map(math.prod, shapes.values())),
+        trained_parameters=sum(trained.values()), train=options.spec.text,
+        dtype="fp32" if width == 4 else "bf16", memory=memory, memory_total=memory.total, memory_available=available,
+        available_is=said,
+        fits=None if available is None else memory.total <= usable * available,
+        rows=rows, steps=steps, batch_size=options.batch_size, seq_len=seq_len, tokens=tokens, epochs=epochs,
+        sources=sources,
+        most_repeated=repeated["name"] if repeated and repeated["epochs"] else None,
+        estimated=data is not None and data.estimated, flops_per_token=work,
+        flops=None if tokens is None else work * tokens, flops_convention=CONVENTION,
+        hours=tokens / options.rate / 3600 if tokens and options.rate else None,
+    )  # fmt: skip
+
+
+def _width(dtype: str, machine: Machine) -> int:
+    return {"fp32": 4, "bf16": 2}.get(dtype, 2 if machine.is_cuda else 4)
+
+
+def _available(options: PlanOptions, machine: Machine) -> tuple[int | None, str]:
+    if options.memory is not None:
+        return options.memory, "as stated"
+    if machine.memory is None:
+        return None, "not known"
+    if machine.is_cuda:
+        return machine.memory, machine.name
+    return machine.memory // options.ranks, machine.name + (f", a {options.ranks}th" if options.ranks > 1 else "")
+
+
+def _source_rows(data: PlannedData | None, epochs: float | None) -> list[dict[str, Any]]:
+    """name, tokens of one pass, share of the tokens, epochs of each source."""
+    if data is None:
+        return []
+    return [
+        {
+            "name": source.name, "documents": source.documents, "tokens": source.tokens,
+            "share": source.tokens / max(data.tokens, 1), "epochs": None if epochs is None else epochs * source.repeats,
+        }
+        for source in data.sources
+    ]  # fmt: skip
+
+
+def plan_text(plan: Plan) -> str:
+    """The table that `--dry-run` prints on stderr."""
+    about = "about " if plan.estimated else ""
+    share = 100 * plan.trained_parameters / plan.parameters
+    lines = [
+        f"model: {plan.model}",
+        f"parameters: {human_count(plan.parameters)}; trained ({plan.train}): {human_count(plan.trained_parameters)} "
+        f"({share:.3g} %), weights in {plan.dtype}",
+        "memory of each device:",
+    ]
+    lines += [f"  {name:<12}{size / 1e9:>9.2f} GB" for name, size in vars(plan.memory).items() if size]
+    verdict = {True: "fits", False: "DOES NOT FIT", None: "it is not known whether that fits"}[plan.fits]
+    there = "" if plan.memory_available is None else f" into {plan.memory_available / 1e9:.1f} GB ({plan.available_is})"
+    lines.append(f"  {'together':<12}{plan.memory_total / 1e9:>9.2f} GB: {verdict}{there}")
+    if plan.steps is None:
+        lines.append("steps: not known before the data is read (or give --max-steps)")
+    else:
+        passes = "" if plan.epochs is None else f", {plan.epochs:.2f} epochs"
+        if plan.rows is not None:
+            lines.append(
+                f"data: {about}{plan.rows:,} rows of {plan.seq_len}, {plan.steps:,} steps of {plan.batch_size} rows"
+            )
+        lines.append(f"steps: {about}{plan.steps:,}, {about}{human_count(plan.tokens or 0)} tokens{passes}")
+    for row in plan.sources:
+        passes = "" if row["epochs"] is None else f", {row['epochs']:.2f} epochs"
         lines.append(
-            f"parameters: {human_count(parameters)}; weights {parameters * weight / 1e9:.2f} GB, "
-            f"gradients and optimiser {state / 1e9:.2f} GB" + (" (neurons only: small)" if options.neurons_path else "")
+            f"  {row['name']}: {about}{human_count(row['tokens'])} tokens ({100 * row['share']:.1f} %){passes}"
         )
-    for source in sources:
-        size = sum(Path(path).stat().st_size for path in source.paths if path != "-")
-        lines.append(f"data {source.name}: {len(source.paths)} file(s), {size / 1e6:.1f} MB")
-    lines.append("rows: " + ("in the order of the data" if options.order == "file" else "shuffled in each epoch"))
-    if given:
-        from seatools.text.packed_shards import read_packed_files
-
-        packed = read_packed_files(given)
-        rows = packed.num_rows
-        steps = options.max_steps or steps_for_epochs(options.epochs, batch_size=options.batch_size, num_rows=rows)
-        lines.append(f"packed: {rows:,} rows of {packed.row_length}, {steps:,} steps of {options.batch_size} rows")
-    elif options.max_steps:
-        tokens = options.max_steps * options.batch_size * options.seq_len
-        lines.append(f"steps: {options.max_steps:,}, at most {human_count(tokens)} tokens")
+    if plan.most_repeated is not None and len(plan.sources) > 1:
+        lines.append(f"most repeated: {plan.most_repeated}")
+    if plan.flops is not None:
+        lines.append(
+            f"compute: {about}{plan.flops:.3g} FLOPs, {plan.flops_per_token:.3g} a token ({plan.flops_convention})"
+        )
+    if plan.hours is not None:
+        lines.append(f"time: {about}{plan.hours:.2f} hours at the stated rate")
     return "\n".join(lines)
+
+
+def planned_data(
+    sources: Sequence[Source], given: Sequence[Path], options: TrainOptions, documents: Documents | None
+) -> PlannedData | None:
+    """The data of a run: packed files as they are, records by a sample; None where neither can be looked at."""
+    if given:
+        return packed_data(given)
+    paths = {source.name: source.paths for source in sources}
+    if documents is None or not paths or any(path == "-" for own in paths.values() for path in own):
+        return None
+    return sampled_data(paths, documents, row_length=options.seq_len)
+
+
+def plan_options(options: TrainOptions, *, ranks: int, memory: int | None, rate: float | None) -> PlanOptions:
+    """What decides the plan of a run with `options`."""
+    names = {field.name for field in dataclasses.fields(PlanOptions)}
+    same: dict[str, Any] = {name: getattr(options, name) for name in names if hasattr(options, name)}
+    return PlanOptions(
+        **same, spec=parse_train(options.train), recompute=options.activation_checkpointing,
+        state_dtype=options.optimizer_states, muon=options.optimizer == "muon", ranks=ranks, memory=memory, rate=rate,
+    )  # fmt: skip

@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_folders import byte_level, llama
 
-from seatools.embed_init import weight_files
 from seatools.embed_init.checkpoint import read_checkpoint
-from seatools.embed_init.shard_rewrite import file_blocks
+from seatools.streams import weight_files
 from seatools.streams.errors import SeaError
+from seatools.streams.shard_rewrite import file_blocks
 
 Sea = Callable[..., Any]
 MERGES = [(b"a", b"b"), (b"c", b"d")]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from seatools.embed_init.combined_rows import PIECE_WEIGHTS, Combination, combined_rows, piece_combination
-from seatools.embed_init.float_bits import to_float32
+from seatools.streams.float_bits import to_float32
 
 TABLE = np.array([[1, 2], [3, 6], [100, 100], [5, 1]], dtype=np.float32)
 

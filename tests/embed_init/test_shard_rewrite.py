@@ -21,7 +21,7 @@ from tiny_folders import byte_level
 
 from seatools.embed_init.checkpoint import read_checkpoint
 from seatools.embed_init.matrix_edit import ZERO, MatrixEdit
-from seatools.embed_init.shard_rewrite import shard_bytes
+from seatools.streams.shard_rewrite import shard_bytes
 
 
 def test_wider_tensors_behind_a_matrix_that_grew_stay_aligned(tmp_path: Path) -> None:

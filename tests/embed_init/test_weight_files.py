@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from tiny_folders import byte_level, llama
 
-from seatools.embed_init import weight_files
-from seatools.embed_init.shard_rewrite import file_blocks
-from seatools.embed_init.weight_files import write_weights
+from seatools.streams import weight_files
 from seatools.streams.digests import folder_digest, sha256_file
 from seatools.streams.errors import SeaError
+from seatools.streams.shard_rewrite import file_blocks
+from seatools.streams.weight_files import write_weights
 
 MERGES = [(b"a", b"b"), (b"c", b"d")]
 

@@ -12,8 +12,9 @@ import torch
 
 from seatools.engine.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from seatools.engine.loss import summed_loss
-from seatools.engine.optimise import MasterAdamW, Selection, clip_grad_norm
+from seatools.engine.optimise import MasterAdamW, clip_grad_norm
 from seatools.engine.rows import make_batch
+from seatools.engine.selected import select
 from seatools.streams.errors import SeaError
 
 
@@ -32,8 +33,8 @@ def everything(model: Any) -> MasterAdamW:
 
 
 def one_selection(model: Any) -> MasterAdamW:
-    target = model.requires_grad_(False).model.layers[0].mlp.down_proj.weight.requires_grad_()
-    return MasterAdamW([("down", Selection(target, 1, torch.tensor([0, 5])))])
+    name = "model.layers.0.mlp.down_proj.weight"
+    return MasterAdamW(select(model.requires_grad_(False), [(name, 1, torch.tensor([0, 5]))]))
 
 
 @pytest.mark.parametrize("optimise", [everything, one_selection])

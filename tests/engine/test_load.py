@@ -61,12 +61,16 @@ def test_weights_can_be_stored_in_another_dtype(tiny_model: Callable[..., Any], 
     assert all(torch.equal(value.bfloat16().float(), again.state_dict()[k]) for k, value in model.state_dict().items())
 
 
-def test_gemma2_is_loaded_with_eager_and_the_others_with_sdpa(tiny_model: Callable[..., Any], tmp_path: Path) -> None:
-    for family, want in (("llama", "sdpa"), ("gemma2", "eager")):
+def test_attention_is_without_masks_where_rows_are_packed_and_gemma2_is_eager(
+    tiny_model: Callable[..., Any], tmp_path: Path
+) -> None:
+    for family, packed, alone in (("llama", "sea_varlen", "sdpa"), ("gemma2", "eager", "eager")):
         path = tmp_path / family
         path.mkdir()
         save_model(tiny_model(family), path)
-        assert load(path).config._attn_implementation == want
+        assert load(path).config._attn_implementation == packed
+        assert load(path, packing=False).config._attn_implementation == alone
+        assert build_model(path, device="cpu", dtype=torch.float32).config._attn_implementation == packed
     with pytest.raises(SeaError, match="scaled_dot_product"):
         load(path, attention="sdpa")
     with pytest.raises(UsageError):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig
 
-from seatools.engine.loop import fingerprint_weights, run_steps
+from seatools.engine.loop import run_steps
 from seatools.engine.loop_options import LoopOptions, check_training_dtype, warmup_steps
 from seatools.engine.optimise import MasterAdamW
 from seatools.engine.schedule import KINDS
-from seatools.streams.errors import SeaError, UsageError
+from seatools.engine.step_figures import CLOCK_FIELDS, live_note
+from seatools.engine.world import World
+from seatools.streams.errors import CheckFailed, Preempted, SeaError, UsageError
 from seatools.streams.messages import Messages
 
 QUIET = Messages(quiet=True)
@@ -27,6 +32,7 @@ class Toy(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.tensor([[3.0, -2.0], [0.5, 1.0]]))
         self.device = torch.device("cpu")
+        self.config = LlamaConfig(num_hidden_layers=1)
 
 
 class Run:
@@ -46,11 +52,13 @@ class Run:
             self.steps(step, row)
         return row
 
-    def go(self, num_steps: int, *, resume: bool = False, fingerprint: Any = None, **options: Any) -> int:
+    def go(
+        self, num_steps: int, *, resume: bool = False, fingerprint: Any = None, hooks: Any = None, **options: Any
+    ) -> int:
         loop = LoopOptions(**({"max_steps": num_steps, "lr": 0.1} | options))
         return run_steps(
             self.model, self.optimizer, self.gradients, loop, out=self.out, fingerprint=fingerprint or {"data": "d1"},
-            resume=resume, messages=QUIET,
+            resume=resume, messages=QUIET, **(hooks or {}),
         )  # fmt: skip
 
     @property
@@ -60,6 +68,10 @@ class Run:
     @property
     def checkpoints(self) -> list[str]:
         return sorted(path.name for path in (self.out / "checkpoints").iterdir())
+
+
+def without_clock(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in line.items() if k not in CLOCK_FIELDS} for line in lines]
 
 
 def crash_at(number: int) -> Callable[[int, dict[str, Any]], None]:
@@ -94,7 +106,9 @@ def test_a_step_logs_one_line_with_the_norm_before_clipping(tmp_path: Path) -> N
     assert first["loss"] == 4 + 9 + 0.25
     assert first["grad_norm"] == pytest.approx(2 * (4 + 9 + 0.25) ** 0.5)
     assert first["tokens"] == 4 and first["tokens_per_second"] > 0 and first["mfu"] is None
+    assert first["seconds"] > 0 and first["model_tflops"] > 0 and first["memory_gb"] > 0.01
     assert "rows" not in first
+    assert first.keys() == {"step", "loss", "tokens", "lr", "grad_norm"} | CLOCK_FIELDS - {"data_wait"}
 
 
 def test_clip_inf_switches_clipping_off_and_can_be_saved(tmp_path: Path) -> None:
@@ -114,8 +128,7 @@ def test_a_resumed_run_ends_with_the_same_bits_and_each_step_logged_once(tmp_pat
     resumed = Run(tmp_path / "broken")
     assert resumed.go(6, save_every=2, resume=True) == 4
     assert torch.equal(straight.model.weight, resumed.model.weight)
-    strip = [{k: v for k, v in line.items() if k != "tokens_per_second"} for line in straight.metrics]
-    assert [{k: v for k, v in line.items() if k != "tokens_per_second"} for line in resumed.metrics] == strip
+    assert without_clock(resumed.metrics) == without_clock(straight.metrics)
 
 
 def test_a_line_that_the_crash_cut_off_is_dropped(tmp_path: Path) -> None:
@@ -196,6 +209,38 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path: Path
     assert [line["step"] for line in resumed.metrics] == [1, 2, 3, 4]
 
 
+def test_a_damaged_newest_checkpoint_never_costs_a_good_one(tmp_path: Path) -> None:
+    Run(tmp_path / "out").go(4, save_every=1, keep=2)
+    (tmp_path / "out" / "checkpoints" / "step-4" / "model.safetensors").write_bytes(b"cut")
+    broken = Run(tmp_path / "out", crash_at(4))
+    (tmp_path / "out" / "checkpoints" / "step-4").rename(tmp_path / "out" / "checkpoints" / "step-9")
+    with pytest.raises(KeyboardInterrupt):
+        broken.go(5, save_every=1, keep=1, resume=True)
+    assert broken.checkpoints == ["step-3", "step-9"]
+    resumed = Run(tmp_path / "out")
+    assert resumed.go(5, save_every=1, keep=1, resume=True) == 3
+    assert resumed.checkpoints == ["step-5"]
+
+
+class Elsewhere(World):
+    """Another rank sees no checkpoint."""
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor
+
+    def agree(self, *flags: bool, group: Any = None) -> tuple[bool, ...]:
+        return flags
+
+    def new_group(self) -> None:
+        return None
+
+
+def test_processes_that_see_different_checkpoints_do_not_go_on(tmp_path: Path) -> None:
+    Run(tmp_path / "out").go(2)
+    with pytest.raises(SeaError, match="different checkpoints, this one step 2"):
+        Run(tmp_path / "out").go(4, resume=True, hooks={"world": Elsewhere(0, 2, 0, None)})
+
+
 def test_out_of_gpu_memory_says_what_to_do(tmp_path: Path) -> None:
     def exhaust(step: int, row: dict[str, Any]) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
@@ -205,11 +250,142 @@ def test_out_of_gpu_memory_says_what_to_do(tmp_path: Path) -> None:
     assert "--micro-batch" in str(caught.value.fix)
 
 
+def kinds(run: Run) -> list[tuple[int, str]]:
+    """The metrics lines in their order."""
+    return [(line["step"], line.get("kind", "train")) for line in run.metrics]
+
+
+def figures(step: int, stop: Callable[[], bool]) -> dict[str, Any]:
+    return {"th": {"bits_per_byte": 1.0 / (step + 1)}}
+
+
+def test_evaluations_come_before_the_first_step_every_so_many_and_after_the_last(tmp_path: Path) -> None:
+    run = Run(tmp_path / "out")
+    run.go(5, eval_every=2, hooks={"evaluate": figures})
+    evaluated = [line for line in run.metrics if line.get("kind") == "eval"]
+    assert kinds(run) == [
+        (0, "eval"), (1, "train"), (2, "train"), (2, "eval"), (3, "train"), (4, "train"), (4, "eval"), (5, "train"),
+        (5, "eval"),
+    ]  # fmt: skip
+    assert evaluated[1] == {"step": 2, "kind": "eval", "th": {"bits_per_byte": 1 / 3}}
+    ends = Run(tmp_path / "ends")
+    ends.go(3, hooks={"evaluate": figures})
+    assert [step for step, kind in kinds(ends) if kind == "eval"] == [0, 3]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("place", ["step", "evaluation", "first evaluation", "save", "last save"])
+def test_a_signal_anywhere_saves_and_the_resumed_run_has_the_same_lines_and_bits(
+    tmp_path: Path, number: signal.Signals, place: str
+) -> None:
+    def send(when: bool) -> None:
+        if when:
+            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGTERM)  # a second one changes nothing
+
+    def evaluate(step: int, stop: Callable[[], bool]) -> dict[str, Any] | None:
+        send((place, step) in (("evaluation", 4), ("first evaluation", 0)))
+        return None if stop() else figures(step, stop)
+
+    saves: list[int] = []
+
+    def before_save() -> None:
+        saves.append(1)
+        send((place, len(saves)) in (("save", 1), ("last save", 2)))
+
+    options: dict[str, Any] = {"save_every": 3, "eval_every": 2}
+    straight = Run(tmp_path / "straight")
+    straight.go(6, hooks={"evaluate": figures}, **options)
+    handlers = [signal.getsignal(caught) for caught in (signal.SIGTERM, signal.SIGUSR1)]
+    broken = Run(tmp_path / "out", lambda step, row: send(place == "step" and step == 4))
+    with pytest.raises(Preempted, match=f"stopped by {number.name} after step") as caught:
+        broken.go(6, hooks={"evaluate": evaluate, "before_save": before_save}, **options)
+    assert caught.value.exit_code == 75 and "--resume" in str(caught.value.fix)
+    assert [signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGUSR1)] == handlers
+    stopped_after = {"step": 4, "evaluation": 4, "first evaluation": 0, "save": 4, "last save": 6}[place]
+    assert f"after step {stopped_after}" in str(caught.value)
+    resumed = Run(tmp_path / "out")
+    assert resumed.go(6, resume=True, hooks={"evaluate": figures}, **options) == stopped_after
+    assert without_clock(resumed.metrics) == without_clock(straight.metrics)
+    assert torch.equal(straight.model.weight, resumed.model.weight)
+
+
+def test_a_signal_while_the_last_checkpoint_is_written_is_not_lost(tmp_path: Path) -> None:
+    run = Run(tmp_path / "out")
+    with pytest.raises(Preempted, match="after step 3"):
+        run.go(3, hooks={"before_save": lambda: os.kill(os.getpid(), signal.SIGTERM)})
+    assert run.checkpoints == ["step-3"]
+
+
+def test_an_evaluation_that_fails_a_check_is_logged_and_the_step_saved_before_the_run_ends(tmp_path: Path) -> None:
+    class Forgotten(CheckFailed):
+        figures = {"en": {"bits_per_byte": 9.0}}
+
+    def evaluate(step: int, stop: Callable[[], bool]) -> dict[str, Any]:
+        if step == 2:
+            raise Forgotten("too much English is lost")
+        return figures(step, stop)
+
+    run = Run(tmp_path / "out")
+    with pytest.raises(CheckFailed, match="English"):
+        run.go(4, eval_every=1, hooks={"evaluate": evaluate})
+    assert run.metrics[-1] == {"step": 2, "kind": "eval", "en": {"bits_per_byte": 9.0}}
+    assert run.checkpoints == ["step-2"]
+
+
+def test_a_model_that_must_not_be_saved_is_not(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise SeaError("row 7 is zero")
+
+    run = Run(tmp_path / "out")
+    with pytest.raises(SeaError, match="row 7"):
+        run.go(4, save_every=2, hooks={"before_save": refuse})
+    assert not (tmp_path / "out" / "checkpoints").exists()
+    assert [line["step"] for line in run.metrics] == [1, 2]
+
+
+def test_trackers_get_every_line(tmp_path: Path) -> None:
+    run = Run(tmp_path / "out")
+    lines: list[dict[str, Any]] = []
+    run.go(2, hooks={"evaluate": figures, "on_line": lines.append})
+    assert json.loads(json.dumps(lines)) == run.metrics
+
+
+def test_the_clock_saves_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("seatools.engine.loop.time.monotonic", lambda: now[0])
+
+    def minute(step: int, row: dict[str, Any]) -> None:
+        now[0] += 60
+
+    run = Run(tmp_path / "out", minute)
+    run.go(8, save_minutes=3, keep=9)
+    assert run.checkpoints == ["step-3", "step-6", "step-8"]
+
+
+def test_the_documents_of_a_step_that_is_not_finite_are_named(tmp_path: Path) -> None:
+    def poison(step: int, row: dict[str, Any]) -> None:
+        row["forensics"] = lambda out: f"the documents in {out}/step-{step}.jsonl"
+        if step == 2:
+            row["loss"] = float("nan")
+
+    with pytest.raises(SeaError, match="stopped before the update") as caught:
+        Run(tmp_path / "out", poison).go(3)
+    assert str(caught.value.fix).endswith(f"look at the documents in {tmp_path}/out/step-2.jsonl")
+
+
+def test_a_terminal_sees_loss_bits_per_byte_rate_and_speed() -> None:
+    line = {"loss": 2.34567, "bits_per_byte": 0.98765, "lr": 1.5e-4, "tokens_per_second": 12345.6}
+    assert live_note(line) == "loss 2.346, 0.988 bits/byte, lr 1.50e-04, 12.3k tokens/s"
+    assert live_note({"loss": 2.0, "lr": 1e-5, "tokens_per_second": 99.7}) == "loss 2.000, lr 1.00e-05, 100 tokens/s"
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
         dict(max_steps=0), dict(lr=0.0), dict(lr=1.0), dict(lr=float("nan")), dict(clip=0.0), dict(clip=float("nan")),
-        dict(save_every=-1), dict(keep=0), dict(schedule="step"),
+        dict(save_every=-1), dict(keep=0), dict(schedule="step"), dict(save_minutes=-1), dict(eval_every=-1),
+        dict(save_minutes=float("nan")),
     ],
 )  # fmt: skip
 def test_options_that_make_no_run_are_refused(wrong: dict[str, Any]) -> None:
@@ -235,15 +411,3 @@ def test_fp16_is_refused_for_training() -> None:
         check_training_dtype("fp16")
     with pytest.raises(UsageError, match="unknown dtype"):
         check_training_dtype("float32")
-
-
-def test_the_fingerprint_of_weights_sees_trained_weights_only() -> None:
-    model: Any = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)).to(torch.bfloat16)
-    model[0].requires_grad_(False)
-    before = fingerprint_weights(model)
-    with torch.no_grad():
-        model[0].weight += 1
-    assert fingerprint_weights(model) == before
-    with torch.no_grad():
-        model[1].weight[0, 0] *= 1 + 2**-7  # one step of bf16
-    assert fingerprint_weights(model) != before

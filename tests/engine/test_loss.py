@@ -11,8 +11,17 @@ import torch
 import torch.nn.functional as F
 
 from seatools.engine import loss
-from seatools.engine.loss import Head, head_of, linear_log_probs, linear_loss, summed_loss, target_log_probs
+from seatools.engine.loss import (
+    Head,
+    batch_loss,
+    head_of,
+    linear_log_probs,
+    linear_loss,
+    summed_loss,
+    target_log_probs,
+)
 from seatools.engine.rows import Batch, make_batch
+from seatools.engine.selected import remove, select
 from seatools.streams.errors import SeaError
 
 
@@ -118,6 +127,45 @@ def test_summed_loss_is_the_sum_of_cross_entropies_and_adds_over_batches(tiny_mo
     torch.testing.assert_close(total, -full_logits_log_probs(model, batch).sum())
     parts = [summed_loss(model, Batch(*(x[i : i + 1] for x in vars(batch).values()))) for i in (0, 1)]
     torch.testing.assert_close(sum(part[0] for part in parts), total)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_the_loss_of_a_batch_comes_with_that_of_each_target(tiny_model: Callable[..., Any], family: str) -> None:
+    model, batch = tiny_model(family), example()
+    want = -full_logits_log_probs(model, batch)
+    got = batch_loss(model, batch, chunk_tokens=4)
+    torch.testing.assert_close(got.nll, want.detach(), atol=1e-5, rtol=1e-5)
+    assert got.nll.dtype == torch.float32 and not got.nll.requires_grad
+    assert torch.stack([got.row, got.column], 1).tolist() == batch.loss_mask.nonzero().tolist()
+    assert got.total.requires_grad and torch.equal(got.total.detach(), got.nll.sum())
+    with torch.no_grad():
+        assert torch.equal(batch_loss(model, batch, chunk_tokens=4).nll, got.nll)
+
+
+def test_of_a_head_with_selected_rows_only_those_are_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[int, ...]] = []
+    real = torch.Tensor.addmm_
+    monkeypatch.setattr(torch.Tensor, "addmm_", lambda own, a, b: shapes.append(tuple(a.shape)) or real(own, a, b))
+    generator = torch.Generator().manual_seed(0)
+    hidden, targets = torch.randn(40, 8, generator=generator), torch.randint(0, 30, (40,), generator=generator)
+    linear = torch.nn.Linear(8, 30)
+    rows, entries = torch.tensor([3, 7, 29]), torch.tensor([0, 29])
+    for function in (linear_loss, lambda *x, **y: linear_log_probs(*x, **y).sum()):
+        linear.requires_grad_(True)
+        whole = Head(linear.weight, linear.bias, 0.7, 3.0)
+        function(hidden, targets, whole, chunk_tokens=16).backward()
+        assert linear.weight.grad is not None and linear.bias.grad is not None
+        want = linear.weight.grad[rows], linear.bias.grad[entries]
+        linear.zero_grad()
+        (_, weight), (_, bias) = select(linear, [("weight", 0, rows), ("bias", 0, entries)])
+        shapes.clear()
+        head = Head(linear.weight, linear.bias, 0.7, 3.0, weight, bias)
+        function(hidden, targets, head, chunk_tokens=16).backward()
+        assert shapes == [(3, 16), (3, 16), (3, 8)]
+        assert weight.values.grad is not None and bias.values.grad is not None
+        assert torch.equal(weight.values.grad, want[0]) and torch.equal(bias.values.grad, want[1])
+        assert linear.weight.grad is None and linear.bias.grad is None
+        remove(linear)
 
 
 def test_no_targets_give_loss_zero_and_gradients_zero(tiny_model: Callable[..., Any]) -> None:

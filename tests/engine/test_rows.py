@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from seatools.engine.loss import forward_hidden, head_of
+from seatools.engine import attention as document_attention
+from seatools.engine.compile import compile_blocks
+from seatools.engine.loss import forward_hidden, head_of, summed_loss
+from seatools.engine.recompute import recompute_blocks
 from seatools.engine.rows import Batch, make_batch
 
+document_attention.register()
 FAMILIES = ["llama", "qwen2", "qwen3", "mistral", "mistral-sliding", "gemma3"]
-CASES = [(family, attention) for family in FAMILIES for attention in ("sdpa", "eager")]
+CASES = [(family, attention) for family in FAMILIES for attention in ("sea_varlen", "sdpa", "eager")]
 CASES.append(("gemma2", "eager"))  # transformers has no sdpa for Gemma 2, which caps attention scores
 
 
@@ -31,6 +35,22 @@ def test_positions_restart_and_first_tokens_and_padding_are_not_trained() -> Non
     assert batch.position_ids.tolist() == [[0, 1, 2, 0, 1, 0, 1], [0, 0, 1, 2, 3, 4, 5]]
     assert batch.loss_mask.int().tolist() == [[0, 1, 1, 0, 1, 0, 0], [0] * 7]
     assert batch.num_targets == 3
+    assert batch.starts is not None
+    assert batch.starts.tolist() == [[0, 3, 5, 7, 7], [0, 1, 7, 7, 7]]
+    assert batch.flat_starts().tolist() == [0, 3, 5, 7, 7, 8, 14, 14, 14]
+
+
+def test_the_number_of_starts_stays_the_same_until_there_is_no_room() -> None:
+    """A new shape would be a new compilation."""
+    sizes = [make_batch([[doc(5)] * n], row_length=640).flat_starts().numel() - 1 for n in (1, 5, 9, 10, 19, 20, 100)]
+    assert sizes == [10, 10, 10, 20, 20, 40, 160]  # the padding is one of them
+    full = make_batch([[doc(*range(10))] * 10], row_length=100).flat_starts()
+    assert full.tolist()[-7:] == [100] * 7
+
+
+def test_a_batch_goes_to_a_device_whole() -> None:
+    batch = make_batch([[doc(5, 6, 7)]], 4).to(torch.device("meta"))
+    assert {x.device.type for x in vars(batch).values()} == {"meta"}
 
 
 def test_the_loss_mask_of_a_document_is_kept() -> None:
@@ -74,15 +94,33 @@ def test_a_document_does_not_see_the_others(tiny_model: Callable[..., Any], fami
     torch.testing.assert_close(moved[1], packed[1], atol=1e-6, rtol=1e-6)
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma3"])
-def test_gradients_do_not_cross_documents(tiny_model: Callable[..., Any], family: str) -> None:
-    model = tiny_model(family)
-    model.activation_checkpointing_enable()
-    model.train()
-    batch = make_batch([[random_doc(6, 1), random_doc(5, 2)]])
-    embedded = model.get_input_embeddings()(batch.input_ids).detach().requires_grad_()
-    hidden = model.get_decoder()(inputs_embeds=embedded, position_ids=batch.position_ids, use_cache=False)[0]
-    hidden[0, 6:].square().sum().backward()
-    assert embedded.grad is not None
-    assert embedded.grad[0, :6].abs().max() == 0
-    assert embedded.grad[0, 6:].abs().max() > 0
+def of_the_second(model: Any, first: Any, others: Any) -> list[torch.Tensor]:
+    """Hidden states, loss and all gradients of the documents after `first`, whose own tokens are not trained."""
+    batch = make_batch([[(first[0], np.zeros(9)), others[0], others[1]], [others[2], others[0]]], row_length=20)
+    model.zero_grad()
+    hidden = forward_hidden(model, batch)
+    loss, _ = summed_loss(model, batch)
+    loss.backward()
+    grads = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    return [hidden[0, 9:].detach(), hidden[1].detach(), loss.detach(), *grads.values()]
+
+
+PATHS = [(family, attention, how) for family, attention in CASES for how in ("none", "selective", "full")]
+PATHS += [("llama", "sea_varlen", "compiled"), ("gemma3", "sea_varlen", "compiled"), ("llama", "sdpa", "compiled")]
+
+
+@pytest.mark.parametrize(("family", "attention", "how"), PATHS)
+def test_loss_and_gradients_of_a_document_do_not_know_the_others(
+    tiny_model: Callable[..., Any], family: str, attention: str, how: str
+) -> None:
+    model = tiny_model(family, attention=attention)
+    if how == "compiled":
+        torch._dynamo.reset()
+        compile_blocks(model, backend="aot_eager")
+    else:
+        recompute_blocks(model, how)
+    others = [random_doc(n, n) for n in (7, 4, 5)]
+    one, two = (of_the_second(model, random_doc(9, seed), others) for seed in (1, 99))
+    assert max(float(x.abs().max()) for x in one[3:]) > 0
+    for before, after in zip(one, two, strict=True):
+        assert torch.equal(before, after)

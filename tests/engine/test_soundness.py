@@ -9,16 +9,49 @@ import pytest
 import torch
 from torch import nn
 
+from seatools.engine import attention as document_attention
+from seatools.engine.load import prove
 from seatools.engine.soundness import check_soundness
 from seatools.streams.errors import SeaError
+
+document_attention.register()
 
 FAMILIES = ["llama", "qwen2", "qwen3", "mistral", "mistral-sliding", "gemma2", "gemma3", "cohere", "granite", "phi"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_known_families_pass(tiny_model: Callable[..., Any], family: str, dtype: torch.dtype) -> None:
-    check_soundness(tiny_model(family).to(dtype))
+@pytest.mark.parametrize("attention", ["sea_varlen", None])
+def test_known_families_pass(
+    tiny_model: Callable[..., Any], family: str, dtype: torch.dtype, attention: str | None
+) -> None:
+    attention = "eager" if family == "gemma2" else attention
+    check_soundness(tiny_model(family, attention=attention).to(dtype))
+
+
+@pytest.mark.parametrize("fault", ["documents run together", "another scale"])
+def test_attention_of_ours_is_not_compared_with_itself(
+    tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """A fault in it is found, and `auto` goes back to sdpa."""
+    right = document_attention.document_attention
+
+    def wrong(query: Any, key: Any, value: Any, documents: Any, scale: float | None = None) -> Any:
+        if fault == "another scale":
+            return right(query, key, value, documents, 0.5 * (scale or 1.0))
+        width = query.shape[2]
+        starts = torch.arange(0, len(query) * width + 1, width, dtype=torch.int32)
+        return right(query, key, value, documents._replace(starts=starts), scale)
+
+    monkeypatch.setattr(document_attention, "document_attention", wrong)
+    with pytest.raises(SeaError):
+        check_soundness(tiny_model("llama", attention="sea_varlen"))
+    model = tiny_model("llama", attention="sdpa")
+    prove(model, "auto")
+    assert model.config._attn_implementation == "sdpa"
+    monkeypatch.undo()
+    prove(model, "auto")
+    assert model.config._attn_implementation == "sea_varlen"
 
 
 def build(model_type: str, **values: Any) -> Any:

@@ -40,7 +40,7 @@ def test_a_folder_of_parts_trains_as_the_single_file(sea: Callable[..., Any], mo
     assert paths[: len(datas["files"])] == datas["files"]
     dry = sea("train", model_path, mixed / "parts", "-o", mixed / "x", "--dry-run")
     whole = sea("train", model_path, mixed / "one.safetensors", "-o", mixed / "x", "--dry-run")
-    (said,) = [line for line in whole.stderr.splitlines() if line.startswith("packed: ")]
+    (said,) = [line for line in whole.stderr.splitlines() if line.startswith("data: ")]
     assert dry.code == 0 and said in dry.stderr
 
 

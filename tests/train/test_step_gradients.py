@@ -10,14 +10,17 @@ import pytest
 import torch
 from tiny_llama import write_model, write_tokenizer
 
+from seatools.engine.world import SINGLE
 from seatools.streams.errors import SeaError
 from seatools.streams.messages import Messages
 from seatools.text.documents import TokenizedDoc
 from seatools.text.packed import PackedData, read_packed, write_packed
 from seatools.text.packing import pack
+from seatools.text.token_bytes import token_num_bytes
 from seatools.text.tokenizer import load_tokenizer
 from seatools.train.options import TrainOptions
-from seatools.train.run import load_for_training, rows_with_targets, step_gradients, trained_parts
+from seatools.train.run import Trainee, load_trainee, make_optimizer, rows_with_targets
+from seatools.train.step import StepGradients
 
 ROW = 24
 
@@ -43,16 +46,31 @@ def packed(tmp_path: Path) -> PackedData:
     return packed_of(documents(), tmp_path / "packed.safetensors")
 
 
-def load(model_path: Path, **options: Any) -> tuple[Any, TrainOptions]:
+QUIET = Messages(quiet=True)
+
+
+def load(model_path: Path, **options: Any) -> tuple[Trainee, TrainOptions]:
     settings = TrainOptions(seq_len=ROW, dtype="fp32", device="cpu", **options)
-    return load_for_training(model_path, load_tokenizer(model_path), settings), settings
+    return load_trainee(model_path, load_tokenizer(model_path), settings, SINGLE, QUIET), settings
 
 
-def taken(model: Any, packed: PackedData, options: TrainOptions, step: int = 1) -> tuple[dict[str, Any], Any]:
+def step_of(
+    trainee: Trainee, packed: PackedData, options: TrainOptions, model_path: Path, rows: np.ndarray | None = None
+) -> StepGradients:
+    tokenizer = load_tokenizer(model_path)
+    return StepGradients(
+        trainee.root, make_optimizer(trainee, options), packed, rows_with_targets(packed) if rows is None else rows,
+        options, tokenizer=tokenizer, token_bytes=token_num_bytes(tokenizer), world=SINGLE, messages=QUIET,
+    )  # fmt: skip
+
+
+def taken(
+    trainee: Trainee, packed: PackedData, options: TrainOptions, model_path: Path, step: int = 1
+) -> tuple[dict[str, Any], Any]:
     """What one step logs, and its gradients by name."""
-    model.zero_grad()
-    row = step_gradients(model, packed, rows_with_targets(packed), options, pad_id=0)(step)
-    return row, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    trainee.model.zero_grad()
+    row = step_of(trainee, packed, options, model_path)(step)
+    return row, {name: p.grad.clone() for name, p in trainee.model.named_parameters() if p.grad is not None}
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 4, 5])
@@ -60,8 +78,10 @@ def test_the_micro_batch_changes_neither_loss_nor_gradient(
     model_path: Path, packed: PackedData, micro_batch: int
 ) -> None:
     model, whole = load(model_path, batch_size=5)
-    row, gradients = taken(model, packed, whole)
-    cut_row, cut_gradients = taken(model, packed, load(model_path, batch_size=5, micro_batch=micro_batch)[1])
+    row, gradients = taken(model, packed, whole, model_path)
+    cut_row, cut_gradients = taken(
+        model, packed, load(model_path, batch_size=5, micro_batch=micro_batch)[1], model_path
+    )
     assert cut_row["loss"] == pytest.approx(row["loss"], rel=1e-6)
     assert (cut_row["tokens"], cut_row["targets"]) == (row["tokens"], row["targets"])
     for name, gradient in gradients.items():
@@ -72,8 +92,8 @@ def test_loss_and_gradient_are_plain_cross_entropy_on_the_unpacked_documents(
     model_path: Path, packed: PackedData
 ) -> None:
     model, options = load(model_path, batch_size=packed.num_rows)
-    row, gradients = taken(model, packed, options)
-    reference, _ = load(model_path)
+    row, gradients = taken(model, packed, options, model_path)
+    reference = load(model_path)[0].model
     total, count = torch.zeros(()), 0
     for doc in documents():
         for start in range(0, len(doc.ids), ROW):  # one document is longer than a row, and is cut
@@ -97,8 +117,8 @@ def test_a_target_outside_the_mask_has_no_gradient(model_path: Path, tmp_path: P
     other = TokenizedDoc(doc.ids.copy(), doc.loss_mask)
     other.ids[-1] = (int(doc.ids[-1]) + 5) % 250 + 3
     model, options = load(model_path, batch_size=1)
-    one = taken(model, packed_of([doc], tmp_path / "a.safetensors"), options)
-    two = taken(model, packed_of([other], tmp_path / "b.safetensors"), options)
+    one = taken(model, packed_of([doc], tmp_path / "a.safetensors"), options, model_path)
+    two = taken(model, packed_of([other], tmp_path / "b.safetensors"), options, model_path)
     assert one[0]["loss"] == two[0]["loss"]
     assert all(torch.equal(one[1][name], two[1][name]) for name in one[1])
 
@@ -112,7 +132,7 @@ def test_rows_without_a_target_are_never_read(model_path: Path, tmp_path: Path) 
     rows = rows_with_targets(packed)
     assert len(rows) == 2
     model, options = load(model_path, batch_size=1)
-    read = [taken(model, packed, options, step)[0]["rows"] for step in (1, 2, 3, 4)]
+    read = [taken(model, packed, options, model_path, step)[0]["rows"] for step in (1, 2, 3, 4)]
     assert sorted(read[:2]) == sorted(read[2:]) == sorted([int(row)] for row in rows)
 
 
@@ -126,10 +146,10 @@ def test_a_micro_batch_without_a_target_is_harmless(model_path: Path, tmp_path: 
     docs[1].loss_mask[:] = 0
     packed = packed_of(docs, tmp_path / "p.safetensors")
     model, options = load(model_path, batch_size=2, micro_batch=1)
-    both = step_gradients(model, packed, np.array([0, 1]), options, pad_id=0)(1)
-    model.zero_grad()
-    alone = step_gradients(model, packed_of(docs[:1], tmp_path / "q.safetensors"), np.array([0]),
-                           load(model_path, batch_size=1)[1], pad_id=0)(1)  # fmt: skip
+    both = step_of(model, packed, options, model_path, np.array([0, 1]))(1)
+    model.model.zero_grad()
+    single = packed_of(docs[:1], tmp_path / "q.safetensors")
+    alone = step_of(model, single, load(model_path, batch_size=1)[1], model_path, np.array([0]))(1)
     assert both["loss"] == pytest.approx(alone["loss"], rel=1e-6)
     assert both["targets"] == alone["targets"]
 
@@ -143,13 +163,40 @@ def test_the_vocabulary_of_the_tokenizer_must_fit_the_model(tmp_path: Path) -> N
 
 def test_from_config_the_same_seed_makes_the_same_model(model_path: Path) -> None:
     one, two, three = (load(model_path, from_config=True, seed=seed)[0] for seed in (4, 4, 5))
-    pairs = list(zip(one.parameters(), two.parameters(), three.parameters(), strict=True))
+    pairs = list(zip(*(trainee.model.parameters() for trainee in (one, two, three)), strict=True))
     assert all(torch.equal(a, b) for a, b, _ in pairs)
     assert any(not torch.equal(a, c) for a, _, c in pairs)
 
 
 def test_everything_is_trained_without_neurons(model_path: Path) -> None:
-    model, options = load(model_path)
-    assert [name for name, _ in trained_parts(model, options, Messages(quiet=True))] == [
-        name for name, _ in model.named_parameters()
-    ]
+    trainee, _ = load(model_path)
+    assert [name for name, _ in trainee.parts] == [name for name, _ in trainee.model.named_parameters()]
+
+
+def test_losses_and_bits_per_byte_of_the_sources_add_up_to_the_steps(model_path: Path, tmp_path: Path) -> None:
+    docs = documents()
+    rows = pack([len(doc.ids) for doc in docs], ROW)
+    owners = [0, 1, 0, 1, 0, 1, 0, 1]
+    path = tmp_path / "two.safetensors"
+    write_packed(path, rows, docs, owners, row_length=ROW, tokenizer_digest="d", sources=["th", "en"])
+    packed = read_packed(path)
+    trainee, options = load(model_path, batch_size=packed.num_rows, micro_batch=2)
+    row = step_of(trainee, packed, options, model_path)(1)
+    sources = row["sources"]
+    assert set(sources) == {"th", "en"}
+    assert sum(found["tokens"] for found in sources.values()) == row["targets"]
+    together = sum(found["loss"] * found["tokens"] for found in sources.values())
+    assert together / row["targets"] == pytest.approx(row["loss"], rel=1e-9)
+
+
+def test_the_documents_of_a_step_can_be_looked_at(model_path: Path, packed: PackedData, tmp_path: Path) -> None:
+    import json
+
+    trainee, options = load(model_path, batch_size=2)
+    step = step_of(trainee, packed, options, model_path)
+    row = step(3)
+    path = Path(row["forensics"](tmp_path))
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    assert [line["row"] for line in lines] == [n for n in row["rows"] for _ in packed.row(n)]
+    assert sum(line["tokens"] for line in lines) == row["tokens"]
+    assert sum(line["targets"] for line in lines) == row["targets"]

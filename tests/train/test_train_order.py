@@ -50,18 +50,23 @@ def phased(tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
     """The letters of the documents of each step that is taken."""
-    import seatools.train.run as run
+    import seatools.train.step as step_module
 
     taken: list[set[str]] = []
-    real = run.make_batch
+    real = step_module.make_batch
 
     def make_batch(documents: Any, *arguments: Any) -> Any:
         ids = np.unique(np.concatenate([ids for row in documents for ids, _ in row]))
         taken.append({letter for letter, id_ in letters().items() if id_ in ids})
         return real(documents, *arguments)
 
-    monkeypatch.setattr(run, "make_batch", make_batch)
+    monkeypatch.setattr(step_module, "make_batch", make_batch)
     return taken
+
+
+def without_names(out: Path) -> list[Any]:
+    """Its metrics, the sources' names left out: a pipe knows none."""
+    return [line | {"sources": list(line["sources"].values())} for line in read_metrics(out)]
 
 
 def letters() -> dict[str, int]:
@@ -88,7 +93,7 @@ def test_phases_survive_a_pipe_and_packed_data(
         assert steps == [{"a"}] * (STEPS - STEPS // 10) + [{"b"}] * (STEPS // 10), name
         assert ", in the order of the data" in result.stderr
         assert json.loads((tmp_path / f"{name}.manifest.json").read_bytes())["options"]["order"] == "file"
-        assert read_metrics(out) == read_metrics(tmp_path / "pipe")
+        assert without_names(out) == without_names(tmp_path / "pipe")
     spool, whole = read_packed(tmp_path / "pipe" / "packed.safetensors"), read_packed(tmp_path / "p.safetensors")
     assert spool.input_ids.tolist() == whole.input_ids.tolist()
     assert spool.row_tokens.tolist() == whole.row_tokens.tolist()

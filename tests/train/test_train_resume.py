@@ -20,16 +20,16 @@ KILLED_IN_STEP_5 = """
 import os, signal, sys
 import torch
 torch.set_num_threads(1)
-import seatools.train.run as run
+import seatools.engine.shard as shard
 from seatools.cli import main
 
-real, calls = run.summed_loss, []
-def summed_loss(model, batch):
+real, calls = shard.batch_loss, []
+def batch_loss(model, batch):
     calls.append(1)
     if len(calls) == 5:
         os.kill(os.getpid(), signal.SIGKILL)
     return real(model, batch)
-run.summed_loss = summed_loss
+shard.batch_loss = batch_loss
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -37,20 +37,20 @@ sys.exit(main(sys.argv[1:]))
 @pytest.fixture
 def stop_at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Make the next run end without any clean-up of its own in the middle of a step; `stop(0)`: not at all."""
-    import seatools.train.run as run
+    import seatools.engine.shard as shard
 
-    real = run.summed_loss
+    real = shard.batch_loss
 
     def stop(step: int) -> None:
         calls: list[int] = []
 
-        def summed_loss(model: Any, batch: Any) -> Any:
+        def batch_loss(model: Any, batch: Any) -> Any:
             calls.append(1)
             if len(calls) == step:
                 raise KeyboardInterrupt
             return real(model, batch)
 
-        monkeypatch.setattr(run, "summed_loss", summed_loss)
+        monkeypatch.setattr(shard, "batch_loss", batch_loss)
 
     return stop
 

@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-from seatools.embed_init.checkpoint import Tensor
-from seatools.embed_init.matrix_edit import MatrixEdit
-from seatools.embed_init.shard_rewrite import Block, file_blocks, shard_bytes
 from seatools.streams.errors import SeaError
+from seatools.streams.shard_rewrite import Block, TensorEdit, file_blocks, shard_bytes
+from seatools.streams.weight_headers import Tensor
 
 _FILES_AT_ONCE = 2
 _FICLONE = 0x40049409  # ioctl of linux/fs.h
@@ -40,7 +39,7 @@ def write_weights(
     out: Path,
     rewritten: Mapping[str, list[Tensor]],
     kept: Sequence[str],
-    edits: Mapping[str, MatrixEdit],
+    edits: Mapping[str, TensorEdit],
     *,
     link: bool,
 ) -> dict[str, Digests]:
@@ -142,7 +141,7 @@ def _blocks(path: Path) -> Iterator[Block]:
 
 
 def _check_space(
-    out: Path, rewritten: Mapping[str, list[Tensor]], edits: Mapping[str, MatrixEdit], copied: list[Path]
+    out: Path, rewritten: Mapping[str, list[Tensor]], edits: Mapping[str, TensorEdit], copied: list[Path]
 ) -> None:
     """A disk that is too small is told before the first of 100 GB, not after the last that fitted."""
     needed = sum(path.stat().st_size for path in copied)

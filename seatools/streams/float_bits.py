@@ -23,7 +23,7 @@ def to_float32(stored: np.ndarray, dtype: str) -> np.ndarray:
 
 def from_float32(values: np.ndarray, dtype: str) -> np.ndarray:
     """fp32 values (any shape) as stored, rounded to nearest, ties to even; too large gives infinity, NaN stays NaN."""
-    values = np.ascontiguousarray(values, dtype=np.float32)
+    values = np.asarray(values, dtype=np.float32, order="C")
     if dtype != "BF16":
         with np.errstate(over="ignore"):
             return values.astype(STORED[dtype])

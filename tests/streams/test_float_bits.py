@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seatools.embed_init.float_bits import from_float32, to_float32
+from seatools.streams.float_bits import from_float32, to_float32
 
 
 def test_every_bf16_value_comes_back_with_its_bits() -> None:
@@ -37,3 +37,9 @@ def test_nan_stays_nan_and_keeps_its_sign() -> None:
 def test_fp16_rounds_as_torch_does() -> None:
     values = np.random.default_rng(0).normal(size=1000).astype(np.float32)
     assert np.array_equal(from_float32(values, "F16"), torch.from_numpy(values).half().numpy())
+
+
+def test_any_shape_stays() -> None:
+    for shape in ((), (0,), (2, 0), (1, 2, 3)):
+        for dtype in ("F32", "F16", "BF16"):
+            assert from_float32(np.ones(shape, np.float32), dtype).shape == shape

@@ -1,0 +1,143 @@
+"""The runs of a schedule, one after the other, each from the model that the one before it left.
+
+A stage that is complete (it has its manifest) is not run again by --resume; one that was cut short goes on. At the end
+the last stage's model stands at the top of OUT as hard links, with the metrics of all stages in one file: `stage` is
+its name there and `step` counts through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from seatools.engine.run_folder import CHECKPOINTS, METRICS, RunFolder
+from seatools.streams.errors import UsageError
+from seatools.streams.manifest import Manifest, manifest_path
+from seatools.streams.outputs import write_atomic
+from seatools.train.data import SPOOL
+from seatools.train.options import TrainOptions
+from seatools.train.session import Request, check_request, look_at, open_folder, run_session
+from seatools.train.stages import FOLDER, Stage
+
+if TYPE_CHECKING:
+    from seatools.engine.world import World
+
+
+def stage_request(request: Request, stage: Stage, model_path: Path) -> Request:
+    """The request of one stage, which begins with the model in `model_path`."""
+    out = request.out / FOLDER / stage.folder
+    return dataclasses.replace(
+        request, model_path=model_path, data=stage.data or request.data, out=out, seq_len=stage.explicit_seq_len,
+        tokenizer_path=request.tokenizer_path if request.tokenizer_path != request.model_path else model_path,
+        resume=request.resume and out.is_dir(), force=False,
+    )  # fmt: skip
+
+
+def check_stages(request: Request, stages: Sequence[Stage], ranks: int) -> list[str | Path]:
+    """All files that the stages read. Refuses a schedule that could only fail later: no data, stdin read twice."""
+    if request.save_patch is not None:
+        raise UsageError("--save-patch is of one run, not of a schedule", fix="run the last stage by itself")
+    readers = [stage.name for stage in stages if "-" in (stage.data or request.data)]
+    if len(readers) > 1:
+        raise UsageError(f"stdin cannot be read by {len(readers)} stages", fix="give each stage its data, or a file")
+    files: list[str | Path] = []
+    for stage in stages:
+        now = stage_request(request, stage, request.model_path)
+        looked = look_at(now, stage.options)
+        if not looked.sources and not request.resume:
+            raise UsageError(f"stage {stage.number} ({stage.name}) has no data", fix="DATA, or data = [...] in it")
+        check_request(now, looked, ranks)
+        files += looked.files
+    return files
+
+
+def check_launch(request: Request, options: TrainOptions, stages: Sequence[Stage], ranks: int) -> None:
+    """Refuse, in the parent of the processes, what each of them would refuse."""
+    if stages:
+        check_stages(request, stages, ranks)
+        return
+    inputs = look_at(request, options)
+    open_folder(request, inputs)
+    check_request(request, inputs, ranks)
+
+
+def run_stages(request: Request, stages: Sequence[Stage], world: World) -> None:
+    """Run every stage that is not complete, and put the last one's model into OUT."""
+    inputs = check_stages(request, stages, world.size)
+    folder = RunFolder(
+        request.out, resume=request.resume, force=request.force, inputs=[request.model_path, *inputs],
+        begun_by=[FOLDER],
+    )  # fmt: skip
+    manifest = Manifest(command="train", options=[stage.options for stage in stages], seed=stages[0].options.seed)
+    with folder if world.is_main else contextlib.nullcontext() as opened:
+        if opened is not None:
+            opened.start()
+            (request.out / FOLDER).mkdir(exist_ok=True)
+        world.barrier()
+        model_path = request.model_path
+        for stage in stages:
+            now = stage_request(request, stage, model_path)
+            if _is_complete(now.out, stage):
+                request.messages.info(f"stage {stage.number} of {len(stages)}, {stage.name}: done before")
+            else:
+                request.messages.info(f"stage {stage.number} of {len(stages)}, {stage.name}")
+                run_session(now, stage.options, world)
+            model_path = now.out
+            if world.is_main:
+                _join_metrics(request.out, stages[: stage.number])
+        if world.is_main:
+            _publish(model_path, request.out)
+            manifest.add_input(request.model_path)
+            manifest.counts = {"stages": [stage.name for stage in stages]}
+            manifest.write(request.out)
+    request.messages.info(f"{request.out}: the model after {len(stages)} stages")
+
+
+def _is_complete(out: Path, stage: Stage) -> bool:
+    """Whether a stage was finished; refuses one finished with other options."""
+    path = manifest_path(out)
+    if not path.is_file() or not (out / "config.json").is_file():
+        return False
+    was = json.loads(path.read_bytes())["options"]
+    for name, value in stage.options.identity().items():
+        before = str(was[name]) if name == "clip" else was[name]
+        if name != "order" and before != value:
+            raise UsageError(
+                f"{out} was trained with {name.replace('_', '-')} {before}, now {value}",
+                fix="repeat the options of the first run, or start afresh with --force",
+            )
+    return True
+
+
+def _join_metrics(out: Path, stages: Sequence[Stage]) -> None:
+    lines: list[bytes] = []
+    before = 0
+    for stage in stages:
+        rows: list[dict[str, Any]] = []
+        for line in (out / FOLDER / stage.folder / METRICS).read_bytes().splitlines():
+            rows.append(orjson.loads(line))
+        lines += [orjson.dumps({**row, "step": row["step"] + before, "stage": stage.name}) + b"\n" for row in rows]
+        before += max((row["step"] for row in rows), default=0)
+    write_atomic(out / METRICS, b"".join(lines))
+
+
+def _publish(stage_out: Path, out: Path) -> None:
+    """Hard links of a stage's model, config.json last; copies where the file system has none."""
+    own = {METRICS, CHECKPOINTS, SPOOL}
+    files = [path for path in stage_out.iterdir() if path.is_file() and path.name not in own]
+    for path in sorted(files, key=lambda path: path.name == "config.json"):
+        temporary = out / f".{path.name}.tmp"
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copyfile(path, temporary)
+        temporary.replace(out / path.name)

@@ -1,0 +1,44 @@
+"""SIGTERM and SIGUSR1 become a flag, and what handled them before is put back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from seatools.engine.stop_signals import StopSignals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_the_first_signal_is_noted_and_a_second_changes_nothing(number: signal.Signals) -> None:
+    before = [signal.getsignal(caught) for caught in (signal.SIGTERM, signal.SIGUSR1)]
+    with StopSignals() as signals:
+        assert signals.received is None
+        os.kill(os.getpid(), number)
+        assert signals.received == number.name
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == number.name
+    assert [signal.getsignal(caught) for caught in (signal.SIGTERM, signal.SIGUSR1)] == before
+
+
+def test_an_interrupt_stays_an_interrupt_and_handlers_come_back_after_an_error() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), StopSignals():
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_in_another_thread_nothing_is_caught() -> None:
+    before, seen = signal.getsignal(signal.SIGTERM), []
+
+    def work() -> None:
+        with StopSignals() as signals:
+            seen.append((signal.getsignal(signal.SIGTERM), signals.received))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [(before, None)]
