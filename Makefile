@@ -26,7 +26,7 @@ demo: $(VENV)/.base ## the whole road on small texts of our own, in under five m
 	$(MAKE) --no-print-directory -C examples/quickstart SEA="$(abspath $(BIN)/sea)" clean all
 
 test: $(VENV)/.dev ## every test that needs no GPU
-	$(BIN)/python -m pytest -n 2 -m "not cuda"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not cuda"
 
 lint: $(VENV)/.dev ## ruff and mypy
 	$(BIN)/ruff check .
