@@ -183,7 +183,7 @@ complete -c sea -n '__fish_seen_subcommand_from train' -l first-new-row -r -d 'f
 complete -c sea -n '__fish_seen_subcommand_from train' -l preset -r -d 'published values: sambalingo-cpt, sambalingo-sft, plnd'
 complete -c sea -n '__fish_seen_subcommand_from train' -l seq-len -r -d 'tokens in a packed row [1024, or the model\'s positions if fewer]'
 complete -c sea -n '__fish_seen_subcommand_from train' -l batch-size -r -d 'rows in a step'
-complete -c sea -n '__fish_seen_subcommand_from train' -l micro-batch -r -d 'rows in a forward pass; 0: all'
+complete -c sea -n '__fish_seen_subcommand_from train' -l micro-batch -r -d 'rows in a pass; 0: all, on CPU 512 tokens'
 complete -c sea -n '__fish_seen_subcommand_from train' -l epochs -r -d 'passes over the data, without --max-steps'
 complete -c sea -n '__fish_seen_subcommand_from train' -l max-steps -r -d 'steps; the data repeats as needed'
 complete -c sea -n '__fish_seen_subcommand_from train' -l order -x -a 'auto file shuffled' -d 'of rows; auto: as they come in packed data and from stdin, else shuffled'

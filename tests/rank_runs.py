@@ -26,7 +26,7 @@ from seatools.engine.rows import Batch, make_batch
 from seatools.engine.selected import select
 from seatools.engine.shard import LossModule, add_gradients, shard, unshared_copy
 from seatools.engine.world import World, join_world
-from seatools.streams.errors import SeaError
+from seatools.streams.errors import CheckFailed, SeaError
 from seatools.streams.messages import Messages
 
 ROWS, MICRO, LENGTH, STEPS = 5, 2, 12, 4  # rank 0 gets 3 rows in micro-batches of 2 and 1, rank 1 gets 2 and none
@@ -88,14 +88,14 @@ class Case:
         self.disturb(step)
         return {"loss": float(world.sum(loss)), "tokens": ROWS * LENGTH, "targets": targets}
 
-    def steps(self, out: Path, *, resume: bool = False, **options: Any) -> int:
+    def steps(self, out: Path, *, resume: bool = False, evaluate: Any = None, **options: Any) -> int:
         if self.world.is_main:
             out.mkdir(parents=True, exist_ok=True)
         self.world.barrier()
         loop = LoopOptions(**({"max_steps": STEPS, "lr": 1e-2, "save_every": 2, "keep": 9} | options))
         return run_steps(
             self.model, self.optimizer, self.gradients, loop, out=out, fingerprint={"data": 1}, resume=resume,
-            messages=Messages(quiet=True), world=self.world,
+            messages=Messages(quiet=True), world=self.world, evaluate=evaluate,
         )  # fmt: skip
 
 
@@ -118,6 +118,7 @@ def main(out: Path) -> None:
     torch.set_num_threads(1)
     world = join_world("cpu")
     results: dict[str, Any] = {"rank": world.rank, "agree": world.agree(False, world.rank == 1)}
+    results["first"] = [world.first(f"of {world.rank}" if world.rank == only else None) for only in (1, 0, 7)]
     results["sum"] = float(world.sum(torch.tensor(world.rank + 1.0)))
     for name in CASES:
         case = Case(name, world)
@@ -126,6 +127,20 @@ def main(out: Path) -> None:
         if plain is not None:
             plain.save_pretrained(out / "exported" / name)
         results[name] = Case(name, world).steps(out / "one-two" / name, resume=True)
+
+    case = Case("bf16", world)
+
+    def forgets(step: int, stop: Any) -> dict[str, Any]:
+        case.losses.log_probs(case.model, make_batch([row(9, 0)], LENGTH))
+        if step == 3:
+            raise CheckFailed("forgotten")
+        return {}
+
+    results["forgotten"] = what_is_raised(lambda: case.steps(out / "forgotten", evaluate=forgets, eval_every=1))
+    results["remembered"] = Case("bf16", world).steps(out / "forgotten", resume=True)
+
+    # As where one process looked for the run after another had made its folder.
+    results["uneven"] = Case("selection", world).steps(out / "uneven", resume=world.rank == 1)
 
     case = Case("tied", world)
     before = world.rank

@@ -6,12 +6,13 @@ that on to the attention of each layer as it would a mask, also into recomputati
 starts (generation, a cache, padded rows) it is transformers' sdpa, mask and all. On a CPU each document runs through
 the fused causal kernel, one operator for torch.compile and for selective recomputation. Forward and backward of a
 40 M Llama (one core, interleaved with sdpa, documents of 100 to 300 tokens): 1.1 times as fast in rows of 512 tokens,
-1.3 in rows of 1024, 1.0 with one document a row. On CUDA it is torch's varlen flash attention (torch 2.12) in half
-precision; fp32 takes sdpa's mask, as no such kernel has fp32.
+1.3 in rows of 1024, 1.0 with one document a row. On CUDA it is torch's varlen flash attention in half precision; fp32
+takes sdpa's mask, as no such kernel has fp32, and so does torch 2.11, whose function knows no groups of query heads.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -89,7 +90,7 @@ def _mask(**arguments: Any) -> Documents | Tensor | None:
         and not arguments.get("use_vmap")  # a mask of the architecture's own
         and window in (None, getattr(config, "sliding_window", None))
         and arguments["q_length"] == arguments["kv_length"]
-        and (device.type == "cpu" or (device.type == "cuda" and arguments["dtype"] in (torch.bfloat16, torch.float16)))
+        and (device.type == "cpu" or (device.type == "cuda" and _has_kernel(arguments["dtype"])))
     )
     if not plain:
         from transformers.masking_utils import sdpa_mask
@@ -97,6 +98,14 @@ def _mask(**arguments: Any) -> Documents | Tensor | None:
         return sdpa_mask(**arguments)
     assert starts is not None
     return Documents(starts, window or 0)
+
+
+def _has_kernel(dtype: torch.dtype) -> bool:
+    """Whether torch's varlen attention takes `dtype` and the arguments that it is given here (since 2.12)."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    half = dtype in (torch.bfloat16, torch.float16)
+    return half and "enable_gqa" in inspect.signature(varlen_attn).parameters
 
 
 def _attention(

@@ -49,6 +49,8 @@ class Snapshot:
     step: int
     state: dict[str, Any]
     files: dict[str, tuple[dict[str, Tensor], dict[str, str]]]
+    all_files: tuple[str, ...]
+    """The names of those of all processes."""
 
 
 def take_snapshot(
@@ -58,19 +60,22 @@ def take_snapshot(
     if not isinstance(state.get("step"), int):
         raise ValueError("the state of a checkpoint needs its step")
     files = {}
+    all_files: list[str] = []
     for kind, rows in ((MODEL_KIND, model_rows(model)), (OPTIMIZER_KIND, optimizer_rows(optimizer))):
         shared = any(part.shared for part in rows.values())
+        ranks = [f"-{rank + 1:05d}-of-{world.size:05d}" for rank in range(world.size)] if shared else [""]
+        all_files += [f"{kind}{rank}.safetensors" for rank in ranks]
         if not shared and not world.is_main:
             continue
         # What every process holds whole is written by the main one alone.
         mine = {key: part for key, part in rows.items() if (len(part.tensor) if part.shared else world.is_main)}
-        name, metadata = kind, {}
+        metadata = {}
         if shared:
-            name = f"{kind}-{world.rank + 1:05d}-of-{world.size:05d}"
             begin = {key: [part.start, *[0] * len(part.shape)][: len(part.shape)] for key, part in mine.items()}
             metadata = {"DCP_SHARDING_INFO": json.dumps({key: {"saved_offsets": at} for key, at in begin.items()})}
-        files[f"{name}.safetensors"] = {key: _on_host(part.tensor, copy) for key, part in mine.items()}, metadata
-    return Snapshot(state["step"], state, files)
+        name = f"{kind}{ranks[world.rank if shared else 0]}.safetensors"
+        files[name] = {key: _on_host(part.tensor, copy) for key, part in mine.items()}, metadata
+    return Snapshot(state["step"], state, files, tuple(all_files))
 
 
 def _on_host(tensor: Tensor, copy: bool) -> Tensor:
@@ -128,7 +133,8 @@ def _write_files(folder: Path, temporary: Path, snapshot: Snapshot, world: World
 def _commit(folder: Path, temporary: Path, snapshot: Snapshot, world: World) -> None:
     if not world.is_main:
         return
-    names = sorted(path.name for path in temporary.iterdir())
+    # Asked for by name: a listing of a network folder may be of before the other machines wrote theirs.
+    names = sorted(snapshot.all_files)
     document = {
         "format": FORMAT,
         "files": {name: (temporary / name).stat().st_size for name in names},
@@ -147,13 +153,6 @@ def _commit(folder: Path, temporary: Path, snapshot: Snapshot, world: World) -> 
     else:
         temporary.rename(folder)
     sync_folder(folder.parent)
-
-
-def save_checkpoint(
-    folder: Path, *, model: nn.Module, optimizer: MasterAdamW, state: dict[str, Any], world: World = SINGLE
-) -> None:
-    """Write a checkpoint to `folder` now. `state` is JSON data with the key `step`."""
-    write_snapshot(folder, take_snapshot(model, optimizer, state, world=world), world=world)
 
 
 def latest_checkpoint(out: Path) -> Path | None:

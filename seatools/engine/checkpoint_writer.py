@@ -80,4 +80,6 @@ class CheckpointWriter:
             found = checkpoints_in(self.folder)
             past = [path for path in found if int(path.name[5:]) <= snapshot.step]
             for stale in (*found[len(past) :], *past[: -self.keep]):
-                shutil.rmtree(stale)
+                # What will not go (a network folder keeps a file that somebody reads) is no reason to end the run:
+                # without its other files it is no checkpoint any more, and the next save tries again.
+                shutil.rmtree(stale, ignore_errors=True)

@@ -2,7 +2,8 @@
 
 Compiling the whole model would take as much longer as it has blocks, and would not survive FSDP2's hooks between them.
 Shapes are fixed (rows are of one length, document starts of one number), so nothing is compiled again after the first
-step; `dynamic=False` keeps torch from trying symbolic shapes.
+step; `dynamic=False` keeps torch from trying symbolic shapes. Evaluation has batches of every shape, and each would be
+a compilation, so without gradients the blocks run as they are.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 def compile_blocks(
     model: PreTrainedModel, announce: Callable[[], None] | None = None, *, backend: str = "inductor"
 ) -> None:
-    """Compile the forward (and with it the backward) of each decoder block when it first runs.
+    """Compile the forward (and with it the backward) of each decoder block when it first runs with gradients.
 
-    `announce` is called once, just before the first block runs. Blocks of different kinds (sliding window or not), and
+    `announce` is called once, just before that. Blocks of different kinds (sliding window or not), and
     selections of different sizes, are compiled once each. Raises SeaError for an unknown architecture, or where there
     is no compiler.
     """
@@ -38,13 +39,22 @@ def compile_blocks(
     if announce is not None:
         _call_once_before(blocks[0], announce)
     for block in blocks:
-        block.forward = torch.compile(block.forward, dynamic=False, backend=backend)
+        compiled = torch.compile(block.forward, dynamic=False, backend=backend)
+        block.forward = _with_gradients(compiled, block.forward)
+
+
+def _with_gradients(compiled: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
+    def forward(*arguments: Any, **named: Any) -> Any:
+        return (compiled if torch.is_grad_enabled() else plain)(*arguments, **named)
+
+    return forward
 
 
 def _call_once_before(block: nn.Module, announce: Callable[[], None]) -> None:
     def hook(*_: Any) -> None:
-        handle.remove()
-        announce()
+        if torch.is_grad_enabled():
+            handle.remove()
+            announce()
 
     handle = block.register_forward_pre_hook(hook)
 

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 
 CONVENTION = "PaLM: 6 x matrix weights + causal attention, no recomputation; frozen parts without their gradients"
 
-# Dense bf16 peaks in FLOP/s from the vendors' data sheets.
-_PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "B200": 2250e12}
+# Dense bf16 peaks in FLOP/s from the vendors' data sheets; the first that a device's name holds.
+_PEAKS = {
+    "H200": 989e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12,
+    "B200": 2250e12,
+}  # fmt: skip
 
 EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "embed_in.weight", "tok_embeddings.weight")
 HEADS = ("lm_head.weight", "embed_out.weight")

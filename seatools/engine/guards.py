@@ -28,15 +28,6 @@ BLOCK_ROWS = 8192
 SEGMENTS = 1024
 
 
-class PackedRows(Protocol):
-    """One packed-data file; `text.packed.PackedData` is one."""
-
-    input_ids: np.ndarray
-    loss_mask: np.ndarray
-    doc_lens: np.ndarray
-    source_id: np.ndarray
-
-
 class Packed(Protocol):
     """Packed data of one or several files; `text.packed.PackedData` and `PackedShards` are."""
 
@@ -50,24 +41,18 @@ class Packed(Protocol):
     def shards(self) -> Sequence[Any]: ...
 
 
-def check_model(
-    model: PreTrainedModel,
-    vocab_size: int,
-    *,
-    exempt: Collection[int | None] = (),
-    any_over_ranks: Callable[[bool], bool] = bool,
-) -> None:
+def check_model(model: PreTrainedModel, vocab_size: int, *, exempt: Collection[int | None] = ()) -> None:
     """Raise SeaError where model, config and a tokenizer of `vocab_size` ids do not belong together, or a weight is
     not a number.
 
     `exempt`: ids whose rows may be zero, as padding and UNK are in many models, and ids that no piece has. Of a sharded
-    model each rank looks at its own rows; `any_over_ranks` makes all of them stop together.
+    model each rank looks at its own rows, so that one may raise where the others do not: the caller tells them.
     """
     fault = _form_fault(model, vocab_size) or _weight_fault(
         model, vocab_size, {id_ for id_ in exempt if id_ is not None}
     )
-    if any_over_ranks(fault is not None):
-        raise fault or SeaError("the model is not sound on another rank; its message says why")
+    if fault is not None:
+        raise fault
 
 
 def _form_fault(model: PreTrainedModel, vocab_size: int) -> SeaError | None:

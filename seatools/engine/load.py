@@ -68,6 +68,7 @@ def load_model(
     _check_keys(folder, "has no weights for", info["missing_keys"])
     _check_keys(folder, "has weights that the model has no place for:", info["unexpected_keys"])
     model = model.to(device).eval()
+    _keep_caps(model, attention)
     if packing:
         prove(model, attention)
     return model
@@ -90,9 +91,9 @@ def max_positions(config: Any) -> int | None:
     return positions if isinstance(positions, int) and positions > 0 else None
 
 
-def model_positions(folder: Path) -> int | None:
-    """`max_positions` of the model in `folder`; its weights are not read."""
-    config = check_folder(folder)
+def model_positions(folder: Path, *, has_weights: bool = True) -> int | None:
+    """`max_positions` of the model in `folder`; its weights are not read, nor missed if not `has_weights`."""
+    config = check_folder(folder) if has_weights else _read_config(folder / "config.json")
     return max_positions(_transformers().CONFIG_MAPPING[config["model_type"]].from_dict(config))
 
 
@@ -130,6 +131,7 @@ def build_model(
         parameter.data = parameter.data.to(dtype)
     model.config.dtype = dtype
     model = model.to(device).eval()
+    _keep_caps(model, attention)
     prove(model, attention)
     return model
 
@@ -255,6 +257,18 @@ def _implementation(attention: str) -> str | None:
         raise UsageError(f"unknown attention {attention!r}", fix=f"use one of {', '.join(ATTENTIONS)}, {KERNELS}NAME")
     document_attention.register()
     return None if attention == "auto" else attention
+
+
+def _keep_caps(model: PreTrainedModel, attention: str) -> None:
+    """Never sdpa for a model that caps its attention scores (Gemma 2): transformers 5.17 leaves the cap out there and
+    says nothing (5.23 refuses), and the proof, whose reference would be sdpa too, could not see it."""
+    capped = getattr(model.config.get_text_config(decoder=True), "attn_logit_softcapping", None)
+    if not capped or model.config._attn_implementation != "sdpa":
+        return
+    if attention != "auto":
+        what = f"{type(model).__name__} caps its attention scores, which scaled_dot_product_attention cannot"
+        raise SeaError(what, fix="--attention eager")
+    model.set_attn_implementation("eager")
 
 
 def prove(model: PreTrainedModel, attention: str) -> None:

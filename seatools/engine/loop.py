@@ -10,6 +10,7 @@ A step is saved before it is evaluated: an evaluation that is cut short costs no
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -24,7 +25,7 @@ from seatools.engine.checkpoint import STATE, latest_checkpoint, load_checkpoint
 from seatools.engine.checkpoint_writer import CheckpointWriter
 from seatools.engine.loop_options import LoopOptions
 from seatools.engine.optimise import MasterAdamW, clip_grad_norm
-from seatools.engine.run_folder import CHECKPOINTS, METRICS
+from seatools.engine.run_folder import CHECKPOINTS, EVAL_KIND, METRICS
 from seatools.engine.schedule import learning_rate
 from seatools.engine.step_figures import StepFigures, live_note
 from seatools.engine.stop_signals import StopSignals
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 Gradients = Callable[[int], dict[str, Any]]
 # Figures after a step (0: before the first), or None where the second argument said that it is time to stop.
 Evaluate = Callable[[int, Callable[[], bool]], dict[str, Any] | None]
-EVAL_KIND = "eval"
 
 
 def run_steps(
@@ -78,6 +78,7 @@ def run_steps(
         def wants_to_stop() -> bool:  # on this rank
             return signals.received is not None
 
+        resume = world.any(resume)  # resuming is a talk of all ranks, and each may have looked for the run by itself
         start = run.resume() if resume else 0
         if resume and world.is_main and not messages.quiet:
             at = f"continuing from step {start}" if start else "no checkpoint yet, from step 0"
@@ -156,12 +157,12 @@ class _Run:
         load_checkpoint(folder, model=self.model, optimizer=self.optimizer)
         self.saved = int(state["step"])
         path = self.out / METRICS
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        lines = path.read_bytes().splitlines() if path.exists() else []
         kept = [line for line in lines if _line_step(line) <= self.saved]
         self.evaluated = {int(_line_step(line)) for line in kept if orjson.loads(line).get("kind") == EVAL_KIND}
         self.world.barrier()  # all have read it
         if self.world.is_main and lines:
-            write_atomic(path, b"".join(kept))
+            write_atomic(path, b"".join(line + b"\n" for line in kept))
         return self.saved
 
     def open_metrics(self, *, append: bool) -> Any:
@@ -196,7 +197,10 @@ class _Run:
         norm = float(clip_grad_norm(self.optimizer, options.clip, **self._clipping))
         forensics, rows = row.pop("forensics", None), row.pop("rows", "unknown")
         if not (math.isfinite(row["loss"]) and math.isfinite(norm)):  # both are equal on all ranks
-            hint = forensics(self.out) if forensics is not None and self.world.is_main else ""
+            hint = ""
+            if forensics is not None and self.world.is_main:
+                with contextlib.suppress(OSError):  # a full disk does not hide what ended the run
+                    hint = forensics(self.out)
             raise SeaError(
                 f"step {step}: loss {row['loss']}, gradient norm {norm}: stopped before the update",
                 where=str(self.out),

@@ -29,6 +29,7 @@ __all__ = ["MasterAdamW", "Selection", "clip_grad_norm"]
 
 # Numbers widened to fp32 at a time (256 MiB each of weights, gradients and moments) where they are kept narrower.
 WIDENED = 1 << 26
+FINGERPRINTED = 1 << 20
 
 
 class MasterAdamW:
@@ -168,8 +169,11 @@ class MasterAdamW:
     def fingerprint(self) -> float:
         """A number that changes when any trained weight does: the sum of absolute values in float64, of this rank's
         part of sharded weights."""
-        sums = [torch.linalg.vector_norm(e.stored(copy=False), ord=1, dtype=torch.float64) for e in self.entries]
-        return float(sum(sums))
+        # In blocks: the sum widens what it reads, 125 MB for an embedding of 16 M numbers (measured).
+        blocks = (
+            block for entry in self.entries for block in entry.stored(copy=False).reshape(-1).split(FINGERPRINTED)
+        )
+        return float(sum(torch.linalg.vector_norm(block, ord=1, dtype=torch.float64) for block in blocks))
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -29,14 +29,6 @@ class Batch:
     starts: torch.Tensor | None = None
     """[B, N + 1] int32: where each document of the row begins, then T to the end; None: found from the positions."""
 
-    def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`."""
-        ids, positions, mask, starts = (
-            x if x is None else x.to(device, non_blocking=True) for x in vars(self).values()
-        )  # fmt: skip
-        assert ids is not None and positions is not None and mask is not None
-        return Batch(ids, positions, mask, starts)
-
     def flat_starts(self) -> torch.Tensor:
         """`starts` of the rows laid end to end: int32 [B * N + 1], from 0 to B * T.
 
@@ -49,11 +41,6 @@ class Batch:
         first = torch.arange(0, rows * width, width, dtype=torch.int32, device=self.starts.device)
         ends = (self.starts[:, 1:] + first[:, None]).flatten()
         return torch.cat([ends.new_zeros(1), ends])
-
-    @property
-    def num_targets(self) -> int:
-        """How many tokens are trained (a device synchronisation)."""
-        return int(self.loss_mask.sum())
 
 
 def make_batch(

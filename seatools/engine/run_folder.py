@@ -2,12 +2,14 @@
 
 A run that replaces another gathers its first files in a hidden folder inside and clears the old run away only when
 data and model have proved good (`start`), so that a mistake in them costs nothing that was there. Only a folder that
-a run has begun is resumed, so that --resume never writes into somebody's model.
+a run has begun is resumed, so that --resume never writes into somebody's model. While a run lasts it holds a lock on
+the folder, so that a job that is queued again cannot write into one that has not ended.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 from collections.abc import Iterable
@@ -19,6 +21,7 @@ from seatools.streams.manifest import manifest_path
 from seatools.streams.outputs import refuse_ancestors, refuse_inputs_inside
 
 METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
+EVAL_KIND = "eval"  # of the metrics lines that are evaluations
 
 
 class RunFolder:
@@ -51,6 +54,7 @@ class RunFolder:
 
     def __enter__(self) -> RunFolder:
         self.out.mkdir(exist_ok=True)
+        self._lock = _locked(self.out)
         if self._replaces:
             self.path = self.out / f".new-{os.urandom(4).hex()}"
             self.path.mkdir()
@@ -59,6 +63,7 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        os.close(self._lock)
         if self.path != self.out:
             shutil.rmtree(self.path, ignore_errors=True)
         elif error is not None and self._made:
@@ -82,3 +87,18 @@ class RunFolder:
             entry.replace(self.out / entry.name)
         self.path.rmdir()
         self.path = self.out
+
+
+def _locked(folder: Path) -> int:
+    """A descriptor of `folder` with a lock on it, as far as its file system has locks; they end with the process."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UsageError(
+            f"another run is writing to {folder}", fix="wait for its end, or name another folder"
+        ) from None
+    except OSError:
+        pass  # NFS and others have none for folders
+    return descriptor

@@ -11,7 +11,7 @@ flat buffer, which is what DDP would do; a few MB a step.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from seatools.engine.tensor_rows import is_shared
 from seatools.engine.world import World
 
 if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
     from transformers import PreTrainedModel
 
 
@@ -47,6 +48,9 @@ class LossModule(nn.Module):
         """`target_log_probs` without gradients, for evaluating a model that is shared."""
         with torch.no_grad():
             loss = self(batch)
+        # FSDP2 keeps the root whole after its forward pass, for the backward that is to come and does not here: to a
+        # save its parameters would then be plain tensors, in the format that they are multiplied in.
+        cast("FSDPModule", self).reshard()
         return LogProbs(-loss.nll, loss.row, loss.column)
 
 

@@ -49,6 +49,10 @@ def check_soundness(model: PreTrainedModel) -> None:
         raise SeaError(f"{name} cannot run packed rows: {str(error).splitlines()[0]}") from error
     finally:
         model.train(was_training)
+    if not bool(packed.isfinite().all() and before.isfinite().all()):
+        bad = [key for key, weight in model.named_parameters() if not bool(weight.isfinite().all())]
+        what = f"{bad[0]} holds numbers that are not finite" if bad else f"it overflows in {model.dtype}"
+        raise SeaError(f"{name} computes NaN or infinity: {what}", fix="fetch it again" if bad else "--dtype fp32")
     leaks = []
     for row, part in ((0, slice(FIRST, None)), (1, slice(0, SECOND))):
         change = (after[row, part] - before[row, part]).norm(dim=-1) / before[row, part].norm(dim=-1)

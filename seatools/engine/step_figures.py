@@ -1,9 +1,10 @@
 """What the clock and the machine say of a step: seconds, tokens/s, model FLOP/s, utilisation, memory, the time left.
 
-The convention of the FLOPs is named in `flops.py`. They are worked out once, from the first step's mean context:
-walking all parameters every step would cost more than the figure is worth. `mfu` is over the dense bf16 peaks of all
-processes' chips, null where the peak is not known (CPU). Memory is the peak of the main process: CUDA's own, or
-resident on a CPU. None of these figures is a function of the data, so two runs that are equal differ in them.
+The convention of the FLOPs is named in `flops.py`. They are worked out once, from the first step's mean context and its
+share of targets: walking all parameters every step would cost more than the figure is worth. `mfu` is over the dense
+bf16 peaks of all processes' chips, null where the peak is not known (CPU). Memory is the peak of the main process:
+CUDA's own, or resident on a CPU. None of these figures is a function of the data, so two runs that are equal differ in
+them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ CLOCK_FIELDS = frozenset({"seconds", "tokens_per_second", "model_tflops", "mfu",
 
 
 class StepFigures:
-    """`of(row, seconds)` gives the fields for a step's metrics line. `row` holds "tokens" of all ranks."""
+    """`of(row, seconds)` gives the fields for a step's metrics line. `row` holds "tokens" of all ranks, and where they
+    are known "context" (`flops.mean_context`) and "targets" (all tokens, if absent)."""
 
     def __init__(self, model: Any, optimizer: MasterAdamW, world: World) -> None:
         self._model, self._optimizer, self._world = model, optimizer, world
@@ -34,7 +36,9 @@ class StepFigures:
         """seconds, tokens_per_second, model_tflops (of all ranks together), mfu, memory_gb (10**9 bytes)."""
         if self._flops is None:
             parts = [(entry.name, entry.selection or entry.param) for entry in self._optimizer.entries]
-            self._flops = work_per_token(self._model, parts, context=row.get("context", 0)).total
+            share = row.get("targets", row["tokens"]) / row["tokens"]
+            context = row.get("context", 0)
+            self._flops = work_per_token(self._model, parts, context=context, target_share=share).total
         rate = row["tokens"] / max(seconds, 1e-9)
         peak = peak_flops(self._device)
         return {

@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from seatools.streams.errors import SeaError, UsageError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+T = TypeVar("T")
 # How long a process waits for the others: the main one may be packing data meanwhile.
 PATIENCE = timedelta(hours=6)
 
@@ -57,6 +58,16 @@ class World:
         raised = torch.tensor(flags, dtype=torch.int32)  # on the CPU: gloo, no wait for the GPU
         dist.all_reduce(raised, op=dist.ReduceOp.MAX, group=group)
         return tuple(bool(flag) for flag in raised.tolist())
+
+    def first(self, value: T | None) -> T | None:
+        """The value of the lowest rank that has one; for the few words that go with an error. Pickled by torch."""
+        if self.size == 1:
+            return value
+        import torch.distributed as dist
+
+        found: list[T | None] = [None] * self.size
+        dist.all_gather_object(found, value)
+        return next((value for value in found if value is not None), None)
 
     def any(self, flag: bool) -> bool:
         """Whether `flag` is true on any rank."""
@@ -158,6 +169,11 @@ def join_world(device: str = "auto", environ: Mapping[str, str] = os.environ) ->
             fix="is rank 0 running there, and the port free and open between the machines?",
         ) from error
     return World(place.rank, place.size, place.local_rank, chosen)
+
+
+def is_lost(error: RuntimeError) -> bool:
+    """Whether torch's error means that another process is not there any more; gloo's has no class of its own."""
+    return type(error).__name__ in ("DistBackendError", "DistNetworkError") or "gloo/transport" in str(error)
 
 
 def first_host(nodes: str) -> str:

@@ -10,7 +10,7 @@ from seatools.streams.errors import SeaError
 EXTRAS = {
     "matplotlib": "plot", "vllm": "vllm", "kernels": "kernels", "pycld2": "lid", "fasttext": "lid", "gigatoken": "fast",
     "gensim": "vectors", "pythainlp": "segment", "khmercut": "segment", "laonlp": "segment",
-    "tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio",
+    "tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio", "torchao": "fp8",
 }  # fmt: skip
 
 

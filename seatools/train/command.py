@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seatools.streams.errors import UsageError
+from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.flags import (
     Config,
     Debug,
@@ -85,7 +85,7 @@ def train(
         int | None, typer.Option("--seq-len", help="tokens in a packed row [1024, or the model's positions if fewer]")
     ] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", help="rows in a step")] = _D.batch_size,
-    micro_batch: Annotated[int, typer.Option("--micro-batch", help="rows in a forward pass; 0: all")] = 0,
+    micro_batch: Annotated[int, typer.Option("--micro-batch", help="rows in a pass; 0: all, on CPU 512 tokens")] = 0,
     epochs: Annotated[float, typer.Option("--epochs", help="passes over the data, without --max-steps")] = _D.epochs,
     max_steps: Annotated[int | None, typer.Option("--max-steps", help="steps; the data repeats as needed")] = None,
     order: Annotated[
@@ -198,7 +198,9 @@ def train(
     """
     messages = Messages(quiet, verbose)
     if neurons is not None and what not in ("all", f"neurons={neurons}"):
-        raise UsageError(f"--neurons FILE and --train {what} contradict each other", fix=f"--train {what}+neurons=FILE")
+        raise UsageError(
+            f"--neurons FILE and --train {what} contradict each other", fix=f"--train {what}+neurons={neurons}"
+        )
     options = TrainOptions(
         train=what if neurons is None else f"neurons={neurons}",
         neuron_langs=tuple(filter(None, (lang.strip() for lang in (neuron_langs or "").split(",")))),
@@ -218,7 +220,7 @@ def train(
         raise UsageError("no DATA", fix="name files, or - for stdin")
     argv = ["train", *context.obj]
     if print_launch is not None:
-        return _print_launch(print_launch, argv, nproc, nodes)
+        return _print_launch(print_launch, argv, nproc, nodes, piped="-" in (data or ()))
     from seatools.train.session import Request
 
     request = Request(
@@ -239,7 +241,8 @@ def _run(request: Request, options: TrainOptions, stages: list[Stage], argv: lis
     """In this process, in the place that a launcher gave it, or in N processes that this one starts and watches."""
     import dataclasses
 
-    from seatools.engine.world import SINGLE, join_world, place_in
+    from seatools.engine.stop_signals import EndOnSignal
+    from seatools.engine.world import SINGLE, is_lost, join_world, place_in
     from seatools.train.launch import must_launch, num_processes, relaunch
     from seatools.train.session import run_session
     from seatools.train.staged import check_launch, run_stages
@@ -248,23 +251,31 @@ def _run(request: Request, options: TrainOptions, stages: list[Stage], argv: lis
     if must_launch(count):
         check_launch(request, options, stages, count)
         return relaunch(argv, count)
-    place = place_in(os.environ)
-    world = SINGLE if place is None or place.size == 1 else join_world(options.device)
-    if not world.is_main:
-        request = dataclasses.replace(request, messages=dataclasses.replace(request.messages, silent=True))
-    try:
-        if stages:
-            run_stages(request, stages, world)
-        else:
-            run_session(request, options, world)
-    finally:
-        world.leave()
+    with EndOnSignal():
+        place = place_in(os.environ)
+        world = SINGLE if place is None or place.size == 1 else join_world(options.device)
+        if not world.is_main:
+            request = dataclasses.replace(request, messages=dataclasses.replace(request.messages, silent=True))
+        try:
+            if stages:
+                run_stages(request, stages, world)
+            else:
+                run_session(request, options, world)
+        except RuntimeError as error:
+            if not is_lost(error):
+                raise
+            fix = "it has said why; then the same command with --resume"
+            raise SeaError("another process of this run has ended", where=str(request.out), fix=fix) from error
+        finally:
+            world.leave()
     return 0
 
 
-def _print_launch(kind: str, argv: list[str], nproc: str | None, nodes: int) -> int:
+def _print_launch(kind: str, argv: list[str], nproc: str | None, nodes: int, *, piped: bool) -> int:
     if kind != "slurm":
         raise UsageError(f"unknown --print-launch {kind!r}", fix="slurm")
+    if piped:
+        raise UsageError("no pipe reaches a batch job", fix="put the data into a file, and name that")
     import sys
 
     from seatools.train.launch import num_processes, slurm_script

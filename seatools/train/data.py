@@ -9,6 +9,8 @@ for 8 million, 209 MB at the bound); afterwards rows are read from the file as n
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -140,6 +142,7 @@ def spool_packed(
     """
     names, seq_len, first = [source.name for source in sources], origin["--seq-len"], 0
     with (
+        _room_for(path),
         PackedWriter(row_length=seq_len, tokenizer_digest=digest, sources=names, folder=path.parent) as writer,
         Progress("tokenising", unit="docs", quiet=messages.quiet) as progress,
     ):
@@ -155,6 +158,18 @@ def spool_packed(
         with open_output(path, force=True) as stream:
             writer.save(stream, extra={key: json.dumps(note) for key, note in notes.items()})
     return read_packed(path)
+
+
+@contextlib.contextmanager
+def _room_for(path: Path) -> Iterator[None]:
+    """Names `path` where a disk is full: what is written on the way has no name."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        what, fix = f"the packed data cannot be written: {error.strerror}", "make room: 10 bytes a token on the way"
+        raise SeaError(what, where=str(path), fix=fix) from error
 
 
 def _tokenised(

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from seatools.streams.errors import UsageError
 from seatools.streams.records import dump
+from seatools.train.checks import check_first_records, check_request
 from seatools.train.data import SPOOL
 from seatools.train.launch import num_processes
 from seatools.train.options import TrainOptions
 from seatools.train.plan import describe, plan_options, plan_text, planned_data
 from seatools.train.session import Request, look_at, open_folder
-from seatools.train.staged import stage_request
+from seatools.train.staged import check_stages, stage_request
 from seatools.train.stages import Stage
-from seatools.train.train_spec import check_spec, parse_train
 
 
 def dry_run(
@@ -34,19 +34,21 @@ def dry_run(
     for name, value in (("--memory", memory), ("--rate", rate)):
         if value is not None and not value > 0:
             raise UsageError(f"{name} {value:g} is not positive")
+    ranks = 1 if nproc is None else num_processes(nproc)
+    if stages:
+        check_stages(request, stages, ranks)
     planned = [(stage.name, stage_request(request, stage, request.model_path), stage.options) for stage in stages]
     for name, now, wanted in planned or [("", request, options)]:
         inputs = look_at(now, wanted)
         if not stages:
             open_folder(now, inputs)
-        spec = parse_train(wanted.train)
-        if not wanted.from_config:
-            check_spec(spec, now.model_path, neuron_langs=wanted.neuron_langs, first_new_row=wanted.first_new_row)
+        check_request(now, inputs, ranks)
+        check_first_records(now, inputs)
         given = [now.out / SPOOL] if inputs.begun is not None else inputs.given
         plan = describe(
             now.model_path,
             plan_options(
-                inputs.options, ranks=1 if nproc is None else num_processes(nproc),
+                inputs.options, ranks=ranks,
                 memory=None if memory is None else int(memory * 1e9), rate=rate,
             ),
             planned_data(inputs.sources, given, inputs.options, inputs.documents),

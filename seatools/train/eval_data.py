@@ -20,13 +20,20 @@ if TYPE_CHECKING:
     from seatools.engine.evaluate import EvalSet
 
 
+# Keys of an evaluation's line in metrics.jsonl, beside which the languages stand.
+RESERVED = ("step", "kind", "forgetting", "stage")
+
+
 def eval_paths(arguments: Sequence[str]) -> dict[str, list[str]]:
-    """Files by language. Raises UsageError for an argument without NAME=, a repeated file, or standard input."""
+    """Files by language. Raises UsageError for an argument without NAME= or with one
+    that metrics need, a repeated file, or standard input."""
     named: dict[str, list[str]] = {}
     for argument in arguments:
         label, spec = parse_labelled(argument)
         if not label:
             raise UsageError(f"--eval-data {argument} names no language", fix=f"--eval-data th={argument}")
+        if label in RESERVED:
+            raise UsageError(f"--eval-data {argument}: metrics.jsonl has {label} already", fix="another name")
         if spec == "-":
             raise UsageError("--eval-data cannot come from standard input", fix="name files")
         named.setdefault(label, []).extend(expand(spec))

@@ -16,10 +16,9 @@ from typing import Any, Literal
 
 import orjson
 
+from seatools.engine.run_folder import EVAL_KIND
 from seatools.streams.errors import CheckFailed, SeaError, UsageError
 from seatools.streams.messages import Messages
-
-EVAL_KIND = "eval"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -144,7 +144,7 @@ def _exit_code(
         stream.seek(0)
         said = stream.read()[-_SHOWN:].decode("utf-8", "replace").rstrip()
         how = f"code {codes[first]}" if codes[first] >= 0 else signal.Signals(-codes[first]).name
-        sys.stderr.write(f"rank {first} ended with {how}:\n{said}\n")
+        sys.stderr.write(f"rank {first} ended with {how}" + (f":\n{said}\n" if said else ", without a word\n"))
     for stream in filter(None, errors):
         stream.close()
     return codes[first] if codes[first] >= 0 else 128 - codes[first]

@@ -22,7 +22,7 @@ from seatools.train.planned_model import Part, Shapes
 
 RECOMPUTE = ("none", "selective", "full")
 # As in engine/loss.py, which imports torch.
-CHUNK_ELEMENTS_CPU, CHUNK_ELEMENTS_GPU = 1 << 24, 1 << 28
+CHUNK_ELEMENTS_CPU, CHUNK_TOKENS_CPU, CHUNK_ELEMENTS_GPU = 1 << 23, 128, 1 << 28
 PROGRAM = 450_000_000
 """Python, torch and transformers in memory (measured: 0.44 GB resident), or the context that CUDA keeps."""
 
@@ -194,8 +194,10 @@ def _head_bytes(shapes: Shapes, parts: Mapping[str, Part], options: MemoryOption
         return 0
     vocabulary, hidden = shapes[name][0], math.prod(shapes[name][1:])
     tokens = options.rows * options.seq_len
-    elements = CHUNK_ELEMENTS_GPU if options.on_cuda else CHUNK_ELEMENTS_CPU
-    chunk = min(tokens, max(1, elements // vocabulary)) * vocabulary
+    most = max(CHUNK_TOKENS_CPU, CHUNK_ELEMENTS_CPU // vocabulary)
+    if options.on_cuda:
+        most = max(1, CHUNK_ELEMENTS_GPU // vocabulary)
+    chunk = min(tokens, most) * vocabulary
     total = 2 * options.width * tokens * hidden + chunk * (4 if options.width == 4 else 4 + options.width)
     if options.width < 4 and not options.on_cuda:  # a CPU multiplies the widened weight
         total += 4 * vocabulary * hidden

@@ -12,6 +12,7 @@ from seatools.engine.loop_options import LoopOptions, check_training_dtype, warm
 from seatools.streams.errors import UsageError
 
 DEFAULT_SEQ_LEN = 1024
+PASS_TOKENS_CPU = 512
 Order = Literal["auto", "file", "shuffled"]
 CHECKPOINTING = ("none", "selective", "full")
 OPTIMIZERS = ("adamw", "muon")
@@ -20,14 +21,28 @@ PARALLEL = ("auto", "fsdp", "ddp")
 ON_FORGETTING = ("warn", "stop")
 
 
-def default_seq_len(model_path: Path) -> int:
-    """1024, or all the positions of a model that has fewer (by its config.json; what is wrong there, loading says)."""
+def positions_in(model_path: Path) -> int | None:
+    """The positions of a model by its config.json; None where that does not say (what is wrong there, loading does)."""
     try:
         config = json.loads((model_path / "config.json").read_text(encoding="utf-8"))
         positions = (config.get("text_config") or config).get("max_position_embeddings")
     except (OSError, ValueError, AttributeError):
-        return DEFAULT_SEQ_LEN
-    return min(DEFAULT_SEQ_LEN, positions) if isinstance(positions, int) and positions > 0 else DEFAULT_SEQ_LEN
+        return None
+    return positions if isinstance(positions, int) and positions > 0 else None
+
+
+def default_seq_len(model_path: Path) -> int:
+    """1024, or all the positions of a model that has fewer."""
+    return min(DEFAULT_SEQ_LEN, positions_in(model_path) or DEFAULT_SEQ_LEN)
+
+
+def rows_of_pass(micro_batch: int, batch_size: int, *, ranks: int, seq_len: int, on_cpu: bool) -> int:
+    """Rows in one forward pass of a process: as asked for, else all of its own, on a CPU about 512 tokens.
+
+    There more rows at once only take memory: 2 x 1,024 tokens of a 42 M Llama 2.08 GB, row by row 1.92, as fast.
+    """
+    own = -(-batch_size // ranks)
+    return min(own, micro_batch or (max(1, PASS_TOKENS_CPU // seq_len) if on_cpu else own))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +59,7 @@ class TrainOptions:
     batch_size: int = 8
     """Rows in a step, over all processes."""
     micro_batch: int = 0
-    """Rows in one forward pass of a process; 0: all of its rows of the step."""
+    """Rows in one forward pass of a process; 0: `rows_of_pass` decides."""
     epochs: float = 1.0
     """Passes over the data, when `max_steps` is not given."""
     max_steps: int | None = None

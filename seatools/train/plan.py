@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from seatools.engine.flops import CONVENTION, token_work
 from seatools.engine.row_order import steps_for_epochs
-from seatools.streams.errors import UsageError
 from seatools.streams.sizes import human_count
 from seatools.train.machine import Machine, this_machine
 from seatools.train.memory import Memory, MemoryOptions, plan_memory
+from seatools.train.options import rows_of_pass
 from seatools.train.planned_data import PlannedData, packed_data, sampled_data
 from seatools.train.planned_model import model_shapes, planned_parts, text_config
 from seatools.train.train_spec import TrainSpec, parse_train
@@ -112,11 +112,11 @@ def describe(
     )  # fmt: skip
     machine = this_machine(options.device)
     width = _width(options.dtype, machine)
-    if options.batch_size % options.ranks:
-        raise UsageError(f"--batch-size {options.batch_size} cannot be dealt to {options.ranks} processes evenly")
-    own_rows = options.batch_size // options.ranks
-    micro = min(options.micro_batch or own_rows, own_rows)
     seq_len = data.row_length if data is not None and data.row_length else options.seq_len
+    own_rows = -(-options.batch_size // options.ranks)
+    micro = rows_of_pass(
+        options.micro_batch, options.batch_size, ranks=options.ranks, seq_len=seq_len, on_cpu=not machine.is_cuda
+    )
     memory = plan_memory(
         shapes, config, parts,
         MemoryOptions(
@@ -166,7 +166,9 @@ def _available(options: PlanOptions, machine: Machine) -> tuple[int | None, str]
         return None, "not known"
     if machine.is_cuda:
         return machine.memory, machine.name
-    return machine.memory // options.ranks, machine.name + (f", a {options.ranks}th" if options.ranks > 1 else "")
+    return machine.memory // options.ranks, machine.name + (
+        f", one of {options.ranks} shares" if options.ranks > 1 else ""
+    )
 
 
 def _source_rows(data: PlannedData | None, epochs: float | None) -> list[dict[str, Any]]:

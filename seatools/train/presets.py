@@ -46,8 +46,3 @@ PRESETS: dict[str, Preset] = {
 def values_by_name() -> dict[str, Mapping[str, Any]]:
     """Preset -> its option values."""
     return {name: preset.values for name, preset in PRESETS.items()}
-
-
-def describe_presets() -> str:
-    """One paragraph a preset, for --help."""
-    return "; ".join(f"{name}: {preset.about}" for name, preset in PRESETS.items())

@@ -113,12 +113,8 @@ def make_optimizer(trainee: Trainee, options: TrainOptions) -> MasterAdamW:
                 scales[name] = options.embedding_lr / options.lr
     whole = {name for name, part in trainee.parts if not isinstance(part, Selection)}
     inside = frozenset(muon_names(trainee.model) & whole if options.optimizer == "muon" else ())
-    if options.embedding_lr is not None and not scales:
-        raise UsageError(f"--embedding-lr, and --train {options.train} trains no embedding", fix="leave it out")
-    if options.optimizer == "muon" and not inside:
-        raise UsageError(
-            f"--optimizer muon, and --train {options.train} trains no whole matrix", fix="--optimizer adamw"
-        )
+    if options.optimizer == "muon" and not inside:  # else refused by `checks`
+        raise UsageError("--optimizer muon: this model has no matrices for it in its layers", fix="--optimizer adamw")
     return MasterAdamW(
         trainee.parts, lr_scales=scales, weight_decay=options.weight_decay, masters=options.masters,
         state_dtype=_STATES[options.optimizer_states],
@@ -169,7 +165,15 @@ def train(
     without_bytes = frozenset(np.flatnonzero(token_bytes == 0).tolist())  # special tokens and ids that no piece has
 
     def guard() -> None:
-        check_model(model, tokenizer.vocab_size, exempt=without_bytes, any_over_ranks=world.any)
+        """On all ranks or none, with the words of the rank that found the fault in its own rows."""
+        fault = None
+        try:
+            check_model(model, tokenizer.vocab_size, exempt=without_bytes)
+        except SeaError as error:
+            fault = error.what, error.fix
+        said = world.first(fault)
+        if said is not None:
+            raise SeaError(said[0], where=str(out) if world.size > 1 else None, fix=said[1])
 
     guard()
     seen = check_data(

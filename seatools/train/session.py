@@ -9,15 +9,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seatools.engine.run_folder import METRICS, RunFolder
+from seatools.engine.run_folder import CHECKPOINTS, METRICS, RunFolder
 from seatools.streams.digests import folder_digest
 from seatools.streams.errors import SeaError, UsageError
-from seatools.streams.extras import require
 from seatools.streams.manifest import Manifest
 from seatools.streams.messages import Messages
 from seatools.streams.quarantine import rejects_policy
@@ -25,6 +25,7 @@ from seatools.text.documents import Documents, load_documents
 from seatools.text.packed import PackedData, read_packed
 from seatools.text.packed_shards import PackedShards, read_packed_files
 from seatools.text.tokenizer import Tokenizer
+from seatools.train.checks import check_request
 from seatools.train.curves import PICTURE, save_curves
 from seatools.train.data import (
     SPOOL,
@@ -41,8 +42,8 @@ from seatools.train.forgetting import ForgettingGauge, ForgettingOptions, read_b
 from seatools.train.new_rows import NEW_ROWS, NEW_TOKENS
 from seatools.train.options import TrainOptions
 from seatools.train.patch import save_patch
-from seatools.train.trackers import TRACKERS, open_tracker
-from seatools.train.train_spec import check_spec, parse_train
+from seatools.train.trackers import open_tracker
+from seatools.train.train_spec import parse_train
 
 if TYPE_CHECKING:
     from seatools.engine.evaluate import EvalSet
@@ -73,6 +74,8 @@ class Request:
     """--plot or --no-plot; None: where matplotlib is there."""
     save_patch: Path | None
     messages: Messages
+    baseline: Path | None = None
+    """The metrics whose first evaluation forgetting is measured by, if not the run's own: a schedule's first stage."""
 
 
 @dataclass(frozen=True)
@@ -121,42 +124,19 @@ def open_folder(request: Request, inputs: Inputs) -> RunFolder:
     return RunFolder(request.out, resume=request.resume, force=request.force, inputs=read, begun_by=[SPOOL])
 
 
-def check_request(request: Request, inputs: Inputs, ranks: int) -> None:
-    """Refuse, before data or weights are read, what could only fail later. Writes nothing; imports no torch."""
-    options = inputs.options
-    if not inputs.sources and inputs.begun is None:
-        raise UsageError(f"{request.out} holds no data to resume with", fix="repeat the DATA of the first command")
-    spec = parse_train(options.train)
-    check_spec(spec, request.model_path, neuron_langs=options.neuron_langs, first_new_row=options.first_new_row)
-    if options.parallel == "fsdp" and (spec.neurons or spec.new_rows):
-        raise UsageError("--parallel fsdp shares whole weights; selected rows are small", fix="--parallel ddp, or auto")
-    if options.fp8 and (spec.neurons or spec.new_rows):
-        raise UsageError("--fp8 replaces the layers that selected rows are trained in", fix="leave --fp8 out")
-    if options.batch_size < ranks:
-        raise UsageError(f"{options.batch_size} rows in a step for {ranks} processes", fix=f"--batch-size {ranks}")
-    if options.source_lang is not None and options.source_lang not in eval_paths(request.eval_data):
-        fix = f"--eval-data {options.source_lang}=FILE"
-        raise UsageError(f"--source-lang {options.source_lang} has no text to be watched on", fix=fix)
-    if options.eval_every and not request.eval_data:
-        raise UsageError("--eval-every needs something to evaluate", fix="--eval-data LANG=FILE")
-    for name in request.track:
-        if name not in TRACKERS:
-            raise UsageError(f"unknown --track {name!r}", fix=f"one of {', '.join(TRACKERS)}")
-        require(name)
-    if request.plot:
-        require("matplotlib")
-    patch = request.save_patch
-    if patch is not None and patch.resolve().is_relative_to(request.out.resolve()):
-        raise UsageError(
-            f"{patch} lies in {request.out}, which holds the model", fix=f"{request.out}.patch.safetensors"
-        )
-    if patch is not None and patch.exists() and not (request.force or request.resume):
-        raise UsageError(f"{patch} exists", fix="--force replaces it")
+def origin_of(request: Request, inputs: Inputs) -> dict[str, Any]:
+    """What decides the rows of the run's own packed data (`made_from`)."""
+    options, template = inputs.options, inputs.documents.template
+    return made_from(
+        inputs.sources, seq_len=options.seq_len, seed=options.seed, limit=request.limit,
+        template=None if template is None else template.source, order=options.order,
+    )  # fmt: skip
 
 
 def run_session(request: Request, options: TrainOptions, world: World) -> None:
     """Train once, by one process of `world`; every one of them calls it."""
     inputs = look_at(request, options)
+    world.barrier()  # all have seen what was there before the main process writes
     folder = open_folder(request, inputs) if world.is_main else None
     check_request(request, inputs, world.size)
     from seatools.train.run import check_model_folder
@@ -173,20 +153,22 @@ def run_session(request: Request, options: TrainOptions, world: World) -> None:
 def _train(request: Request, inputs: Inputs, folder: RunFolder | None, world: World) -> None:
     """`folder`: that of the main process, which alone writes."""
     from seatools.engine.export import export_folder
-    from seatools.engine.load import max_positions
+    from seatools.engine.load import model_positions
     from seatools.engine.shard import unshared_copy
     from seatools.train.run import load_trainee, train, with_row_length
     from seatools.train.trained_parts import trained_slices
 
     options, out, messages, tokenizer = inputs.options, request.out, request.messages, inputs.documents.tokenizer
     manifest = Manifest(command="train", options=options, seed=options.seed)
+    # Before the data is packed, which may take hours.
+    positions = model_positions(request.model_path, has_weights=not options.from_config)
+    eval_sets, gauge = _evaluation(request, inputs, positions)
     packed = None if folder is None else _packed(request, inputs, folder, manifest)
     if packed is not None:
         options = with_row_length(options, packed)
     elif inputs.given:  # before the model is loaded, which checks the length of its rows
         options = with_row_length(options, read_packed_files(inputs.given))
     trainee = load_trainee(request.model_path, tokenizer, options, world, messages)
-    eval_sets, gauge = _evaluation(request, options, tokenizer, max_positions(trainee.model.config))
     model_digest = folder_digest(request.model_path)
     digest = None if packed is None else packed.digest()  # of a file that is moved into its place now
     if folder is not None:
@@ -243,12 +225,8 @@ def _train(request: Request, inputs: Inputs, folder: RunFolder | None, world: Wo
 
 def _packed(request: Request, inputs: Inputs, folder: RunFolder, manifest: Manifest) -> PackedData | PackedShards:
     """The run's rows: those it began with, packed files as they are, or records packed now."""
-    options, messages, tokenizer = inputs.options, request.messages, inputs.documents.tokenizer
-    template = inputs.documents.template
-    origin = made_from(
-        inputs.sources, seq_len=options.seq_len, seed=options.seed, limit=request.limit,
-        template=None if template is None else template.source, order=options.order,
-    )  # fmt: skip
+    messages, tokenizer = request.messages, inputs.documents.tokenizer
+    origin = origin_of(request, inputs)
     packed: PackedData | PackedShards
     if inputs.begun is not None:
         packed = inputs.begun
@@ -286,16 +264,26 @@ def _packed(request: Request, inputs: Inputs, folder: RunFolder, manifest: Manif
 
 
 def _evaluation(
-    request: Request, options: TrainOptions, tokenizer: Tokenizer, positions: int | None
+    request: Request, inputs: Inputs, positions: int | None
 ) -> tuple[list[EvalSet], ForgettingGauge | None]:
     """The held-out texts, tokenised for a model of so many positions, and the watch over one language of them."""
-    sets = read_eval_sets(eval_paths(request.eval_data), tokenizer, positions=positions, workers=request.workers)
+    options, named = inputs.options, eval_paths(request.eval_data)
+    trained = {os.path.realpath(path) for source in inputs.sources for path in source.paths}
+    for path in [path for paths in named.values() for path in paths if os.path.realpath(path) in trained]:
+        request.messages.warn(f"{path} is trained on and evaluated: its bits per byte say nothing of other text")
+    sets = read_eval_sets(named, inputs.documents.tokenizer, positions=positions, workers=request.workers)
     if options.source_lang is None:
         return sets, None
     watch = ForgettingOptions(
         lang=options.source_lang, limit=options.forget_limit, policy=options.on_forgetting,  # type: ignore[arg-type]
     )  # fmt: skip
-    baseline = read_baseline(request.out / METRICS, watch.lang) if request.resume else None
+    begun = request.baseline or (request.out / METRICS if request.resume else None)
+    baseline = read_baseline(begun, watch.lang) if begun is not None else None
+    if baseline is None and request.resume and any((request.out / CHECKPOINTS).glob("step-*")):
+        raise UsageError(
+            f"{watch.lang} was not evaluated before the first step of this run, so its forgetting cannot be told",
+            fix="leave out --source-lang, or start afresh with --force",
+        )
     return sets, ForgettingGauge(watch, request.messages, baseline)
 
 

@@ -19,25 +19,31 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from seatools.engine.run_folder import CHECKPOINTS, METRICS, RunFolder
+from seatools.streams.digests import folder_digest
 from seatools.streams.errors import UsageError
 from seatools.streams.manifest import Manifest, manifest_path
 from seatools.streams.outputs import write_atomic
-from seatools.train.data import SPOOL
+from seatools.train.checks import check_first_records, check_request
+from seatools.train.data import SPOOL, check_spool
 from seatools.train.options import TrainOptions
-from seatools.train.session import Request, check_request, look_at, open_folder, run_session
+from seatools.train.session import Request, look_at, open_folder, origin_of, run_session
 from seatools.train.stages import FOLDER, Stage
 
 if TYPE_CHECKING:
     from seatools.engine.world import World
 
 
-def stage_request(request: Request, stage: Stage, model_path: Path) -> Request:
-    """The request of one stage, which begins with the model in `model_path`."""
+def stage_request(request: Request, stage: Stage, model_path: Path, first: Stage | None = None) -> Request:
+    """The request of one stage, which begins with the model in `model_path`.
+
+    What is forgotten is measured from the start of the `first` stage, where that is another.
+    """
     out = request.out / FOLDER / stage.folder
+    baseline = None if first in (None, stage) else request.out / FOLDER / first.folder / METRICS
     return dataclasses.replace(
         request, model_path=model_path, data=stage.data or request.data, out=out, seq_len=stage.explicit_seq_len,
         tokenizer_path=request.tokenizer_path if request.tokenizer_path != request.model_path else model_path,
-        resume=request.resume and out.is_dir(), force=False,
+        resume=request.resume and out.is_dir(), force=False, baseline=baseline,
     )  # fmt: skip
 
 
@@ -55,6 +61,7 @@ def check_stages(request: Request, stages: Sequence[Stage], ranks: int) -> list[
         if not looked.sources and not request.resume:
             raise UsageError(f"stage {stage.number} ({stage.name}) has no data", fix="DATA, or data = [...] in it")
         check_request(now, looked, ranks)
+        check_first_records(now, looked)
         files += looked.files
     return files
 
@@ -76,6 +83,7 @@ def run_stages(request: Request, stages: Sequence[Stage], world: World) -> None:
         request.out, resume=request.resume, force=request.force, inputs=[request.model_path, *inputs],
         begun_by=[FOLDER],
     )  # fmt: skip
+    done = _count_complete(request, stages) if request.resume else 0
     manifest = Manifest(command="train", options=[stage.options for stage in stages], seed=stages[0].options.seed)
     with folder if world.is_main else contextlib.nullcontext() as opened:
         if opened is not None:
@@ -84,8 +92,8 @@ def run_stages(request: Request, stages: Sequence[Stage], world: World) -> None:
         world.barrier()
         model_path = request.model_path
         for stage in stages:
-            now = stage_request(request, stage, model_path)
-            if _is_complete(now.out, stage):
+            now = stage_request(request, stage, model_path, stages[0])
+            if stage.number <= done:
                 request.messages.info(f"stage {stage.number} of {len(stages)}, {stage.name}: done before")
             else:
                 request.messages.info(f"stage {stage.number} of {len(stages)}, {stage.name}")
@@ -101,20 +109,47 @@ def run_stages(request: Request, stages: Sequence[Stage], world: World) -> None:
     request.messages.info(f"{request.out}: the model after {len(stages)} stages")
 
 
-def _is_complete(out: Path, stage: Stage) -> bool:
-    """Whether a stage was finished; refuses one finished with other options."""
-    path = manifest_path(out)
-    if not path.is_file() or not (out / "config.json").is_file():
-        return False
-    was = json.loads(path.read_bytes())["options"]
-    for name, value in stage.options.identity().items():
-        before = str(was[name]) if name == "clip" else was[name]
-        if name != "order" and before != value:
+def _count_complete(request: Request, stages: Sequence[Stage]) -> int:
+    """How many stages were finished before. Refuses one that is not what this command would make of the stages before
+    it: of other options, data or model, or behind one that is still to be trained."""
+    count, model_path = 0, request.model_path
+    for stage in stages:
+        now = stage_request(request, stage, model_path)
+        if not (manifest_path(now.out).is_file() and (now.out / "config.json").is_file()):
+            continue
+        if stage.number > count + 1:
             raise UsageError(
-                f"{out} was trained with {name.replace('_', '-')} {before}, now {value}",
-                fix="repeat the options of the first run, or start afresh with --force",
+                f"{now.out} is complete, and stage {count + 1} ({stages[count].name}) before it is not",
+                fix=f"rm -r {now.out} to train it on top of that, or start afresh with --force",
             )
-    return True
+        _check_complete(now, stage)
+        count, model_path = stage.number, now.out
+    return count
+
+
+def _check_complete(now: Request, stage: Stage) -> None:
+    made = json.loads(manifest_path(now.out).read_bytes())
+    wanted = stage.options.identity() | {"max_steps": stage.options.max_steps}
+    if stage.options.max_steps is None:
+        wanted["epochs"] = stage.options.epochs
+    for name, value in wanted.items():
+        before = str(made["options"][name]) if name == "clip" else made["options"][name]
+        if name != "order" and before != value:
+            raise _another_run(now.out, f"{name.replace('_', '-')} {before}", value)
+    if folder_digest(now.model_path) not in {row.get("sha256") for row in made["inputs"]}:
+        raise _another_run(now.out, "another model", f"{now.model_path}")
+    looked = look_at(now, stage.options)
+    if looked.begun is not None:
+        check_spool(looked.begun, origin_of(now, looked))
+    elif looked.given:
+        was = [(Path(row["path"]).name, row["bytes"]) for row in made["inputs"] if "source" in row]
+        if was != [(path.name, path.stat().st_size) for path in looked.given]:
+            raise _another_run(now.out, ", ".join(name for name, _ in was), ", ".join(map(str, looked.given)))
+
+
+def _another_run(out: Path, was: str, now: object) -> UsageError:
+    fix = "repeat the options of the first run, or start afresh with --force"
+    return UsageError(f"{out} was trained with {was}, now {now}", fix=fix)
 
 
 def _join_metrics(out: Path, stages: Sequence[Stage]) -> None:

@@ -12,9 +12,9 @@
     data = ["chat.jsonl"]
     lr = 2e-5
 
-Keys are options of `sea train`, `name` and `data`; what a stage leaves out is as the command line says. Each stage is a
-whole run in OUT/stages/K-NAME, so that one of them can be evaluated, resumed and shipped by itself, and no state of the
-optimiser passes from one to the next.
+Keys are options of `sea train` on how to train, `preset`, `name` and `data`; what a stage leaves out is as the command
+line says. Each stage is a whole run in OUT/stages/K-NAME, so that one of them can be evaluated, resumed and shipped by
+itself, and no state of the optimiser passes from one to the next.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ from typing import Any
 from seatools.streams.errors import UsageError
 from seatools.streams.flags import read_config
 from seatools.train.options import TrainOptions
+from seatools.train.presets import PRESETS
 
 SECTION = "stage"
 FOLDER = "stages"
+_OF_ALL = ("seed", "device", "dtype")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,15 +83,22 @@ def _stage(number: int, row: Mapping[str, Any], options: TrainOptions, seq_len: 
     data = [data] if isinstance(data, str) else data
     if not isinstance(data, list) or not all(isinstance(item, str) for item in data):
         raise UsageError(f"{where}: data is a list of strings", fix='data = ["th=th.jsonl", "en=en.jsonl"]')
+    preset = values.pop("preset", None)
+    if preset is not None:
+        if preset not in PRESETS:
+            raise UsageError(f"{where}: no preset {preset!r}", fix=f"one of {', '.join(PRESETS)}")
+        values = {key.replace("-", "_"): value for key, value in PRESETS[preset].values.items()} | values
     if "neurons" in values:
         values["train"] = f"neurons={values.pop('neurons')}"
     kinds = typing.get_type_hints(TrainOptions)
     for key, value in values.items():
-        if key not in kinds or key in ("seed", "device", "dtype", "from_config") and number > 1:
+        if key in _OF_ALL or (key == "from_config" and number > 1):
+            raise UsageError(f'{where}: "{key.replace("_", "-")}" is not of one stage', fix="say it above [[stage]]")
+        if key not in kinds:
             import difflib
 
             close = difflib.get_close_matches(key, kinds, n=1)
-            fix = f"did you mean {close[0].replace('_', '-')}?" if close else "keys are options of sea train"
+            fix = f"did you mean {close[0].replace('_', '-')}?" if close else "keys are options of how to train"
             raise UsageError(f'{where}: no option "{key.replace("_", "-")}" in a stage', fix=fix)
         values[key] = _fitted(value, kinds[key], f'{where}: "{key.replace("_", "-")}"')
     if number > 1:

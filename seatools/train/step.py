@@ -3,7 +3,7 @@
 The loss of a step is the sum over its trained tokens divided by their number over all processes, however the step is
 cut into micro-batches and ranks (transformers#34191 and its many relatives), so neither changes anything but memory and
 time. Every process reads the row table and so knows that number without asking. Losses stay on the device until the
-step is over, so that the queue of a GPU never runs dry between micro-batches.
+step is over.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from seatools.engine.flops import mean_context
 from seatools.engine.optimise import MasterAdamW
 from seatools.engine.row_order import micro_batches, rows_of_step
 from seatools.engine.rows import make_batch
@@ -26,7 +27,7 @@ from seatools.streams.messages import Messages
 from seatools.text.packed import PackedData
 from seatools.text.packed_shards import PackedShards
 from seatools.text.tokenizer import Tokenizer
-from seatools.train.options import TrainOptions
+from seatools.train.options import TrainOptions, rows_of_pass
 
 _SHOWN_CHARS = 2000
 
@@ -75,7 +76,10 @@ class StepGradients:
         lengths = [len(ids) for number in numbers for ids, _ in documents[number]]
         if targets == 0:
             raise SeaError(f"step {step}: no trained token in its rows {numbers}", where=packed.path)
-        micro = options.micro_batch or -(-options.batch_size // world.size)
+        micro = rows_of_pass(
+            options.micro_batch, options.batch_size, ranks=world.size, seq_len=packed.row_length,
+            on_cpu=self.device.type == "cpu",
+        )  # fmt: skip
         self.losses.start()
         waited = time.perf_counter() - began
         for part in micro_batches(numbers, micro, rank=world.rank, ranks=world.size):
@@ -98,7 +102,7 @@ class StepGradients:
             "sources": self.losses.figures(sums),
             "tokens": sum(lengths),
             "targets": targets,
-            "context": round(sum(n * (n + 1) / 2 for n in lengths) / sum(lengths), 1),
+            "context": round(mean_context(lengths), 1),
             "epoch": round(step * options.batch_size / len(self.rows), 4),
             "data_wait": round(waited, 5),
             "rows": numbers,

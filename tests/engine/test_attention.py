@@ -169,6 +169,22 @@ def test_the_documents_are_forgotten_when_the_pass_is_over(tiny_model: Callable[
     assert torch.equal(model(input_ids=ids).logits, alone)
 
 
+def test_torchs_varlen_attention_takes_what_it_is_given() -> None:
+    """Without a GPU the call cannot be made; that it fits the function can be seen."""
+    import inspect
+
+    from torch.nn.attention.varlen import varlen_attn
+
+    tensors, width = [torch.empty(0)] * 5, 8
+    more = {"scale": 0.1, "window_size": (-1, 0), "enable_gqa": True}
+    try:
+        inspect.signature(varlen_attn).bind(*tensors, width, width, **more)
+    except TypeError:  # torch 2.11
+        assert not attention._has_kernel(torch.bfloat16)
+    else:
+        assert attention._has_kernel(torch.bfloat16) and not attention._has_kernel(torch.float32)
+
+
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("window", [0, 6])

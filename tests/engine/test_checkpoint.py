@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from seatools.engine.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from seatools.engine.checkpoint import latest_checkpoint, load_checkpoint, take_snapshot, write_snapshot
 from seatools.engine.loss import summed_loss
 from seatools.engine.optimise import MasterAdamW, clip_grad_norm
 from seatools.engine.rows import make_batch
@@ -26,6 +26,10 @@ def train(model: Any, optimizer: MasterAdamW, steps: range) -> None:
         clip_grad_norm(optimizer, 1.0)
         optimizer.step(1e-3)
         optimizer.zero_grad()
+
+
+def save_checkpoint(folder: Path, *, model: Any, optimizer: MasterAdamW, state: dict[str, Any]) -> None:
+    write_snapshot(folder, take_snapshot(model, optimizer, state))
 
 
 def everything(model: Any) -> MasterAdamW:

@@ -16,10 +16,10 @@ import pytest
 import torch
 from rank_runs import Case
 
-from seatools.engine.checkpoint import latest_checkpoint
+from seatools.engine.checkpoint import Snapshot, latest_checkpoint, write_snapshot
 from seatools.engine.checkpoint_writer import CheckpointWriter
 from seatools.engine.step_figures import CLOCK_FIELDS
-from seatools.engine.world import SINGLE
+from seatools.engine.world import SINGLE, World
 from seatools.streams.errors import SeaError
 
 CASE = "untied"
@@ -177,6 +177,44 @@ def test_an_asynchronous_save_writes_what_was_there_when_it_began(
     saved = [safetensors.torch.load_file(tmp_path / f"step-{n}" / "model.safetensors") for n in (1, 2)]
     assert torch.equal(saved[0]["lm_head.weight"], before)
     assert torch.equal(saved[1]["lm_head.weight"], before + 1)
+
+
+class OneOfTwo(World):
+    """The main process of two, the other of which agrees with all it says."""
+
+    def agree(self, *flags: bool, group: Any = None) -> tuple[bool, ...]:
+        return flags
+
+
+def test_a_checkpoint_without_a_file_of_another_process_stays_invisible(tmp_path: Path) -> None:
+    """On a network folder the other's file may not be there yet when its writer says so."""
+    world = OneOfTwo(0, 2, 0, None)
+    names = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+    snapshot = Snapshot(1, {"step": 1}, {names[0]: ({"weight": torch.zeros(2)}, {})}, names)
+    folder = tmp_path / "checkpoints" / "step-1"
+    with pytest.raises(SeaError, match="step 1 cannot be written: No such file"):
+        write_snapshot(folder, snapshot, world=world)
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_an_old_checkpoint_that_cannot_be_removed_does_not_end_the_run(
+    straight: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network folder keeps, as .nfs files, what somebody reads; the rest goes, and the next save tries again."""
+    out, remove = tmp_path / "run", os.rmdir
+
+    def rmdir(path: Any, **options: Any) -> None:
+        if str(path).endswith("step-1"):
+            raise OSError(39, "Directory not empty")
+        remove(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rmdir", rmdir)
+        run(out)
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["step-1", "step-3", "step-4"]
+    assert metrics(out) == metrics(straight)
+    left = latest_checkpoint(out)
+    assert left is not None and left.name == "step-4"
 
 
 @pytest.mark.cuda

@@ -15,6 +15,7 @@ from seatools.engine.compile import compile_blocks
 from seatools.engine.loss import summed_loss
 from seatools.engine.recompute import recompute_blocks
 from seatools.engine.rows import Batch, make_batch
+from seatools.engine.sequences import score_documents
 from seatools.streams.errors import SeaError
 
 attention.register()
@@ -65,6 +66,23 @@ def test_one_compilation_serves_all_layers_and_steps(
     assert not counters["graph_break"]
     for one, two in zip(found, steps(tiny_model(family, attention=name)), strict=True):
         torch.testing.assert_close(one, two, rtol=2e-5, atol=2e-5)
+
+
+def test_evaluation_between_steps_compiles_nothing(tiny_model: Callable[..., Any]) -> None:
+    """Its batches are of other shapes each time: a compilation for each would take longer than the training."""
+    torch._dynamo.reset()
+    counters.clear()
+    model = tiny_model("llama", attention="sea_varlen")
+    said: list[str] = []
+    compile_blocks(model, lambda: said.append("compiling"), backend="aot_eager")
+    random = np.random.default_rng(0)
+    documents = [(random.integers(3, 97, n), np.ones(n)) for n in (5, 9, 17, 30)]
+    before = score_documents(model, documents, 0, batch_tokens=1)
+    assert not counters["frames"] and said == []
+    steps(model)
+    again = score_documents(model, documents, 0, batch_tokens=1)
+    assert counters["frames"]["total"] == 1 and said == ["compiling"]
+    assert np.array_equal(before, again)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from seatools.engine.flops import flops_per_token, mean_context, token_work, work_per_token
+from seatools.engine.flops import flops_per_token, mean_context, peak_flops, token_work, work_per_token
 
 TOKENS = 24
 PRODUCTS = ("mm", "addmm")
@@ -94,3 +94,12 @@ def test_experts_count_by_the_share_that_a_token_passes():
 def test_mean_context_is_of_tokens_not_of_documents():
     assert mean_context([10, 30]) == (100 + 900) / 40
     assert mean_context([]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [("NVIDIA H100 80GB HBM3", 989e12), ("NVIDIA H100 PCIe", 756e12), ("NVIDIA H200", 989e12), ("T4", None)],
+)
+def test_the_peak_is_that_of_the_board_and_not_of_its_family(monkeypatch, name, peak):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    assert peak_flops(torch.device("cuda")) == peak

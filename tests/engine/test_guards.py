@@ -82,11 +82,6 @@ def test_zero_rows_of_tokens_are_found_and_others_may_be_zero(tiny_model, part, 
     check_model(model, 94, exempt=(0, 33, 90))
 
 
-def test_all_ranks_stop_together(tiny_model):
-    with pytest.raises(SeaError, match="another rank"):
-        check_model(tiny_model(), VOCABULARY, any_over_ranks=lambda fault: True)
-
-
 Source = tuple[str, Sequence[tuple[list[int], list[int]]]]
 
 

@@ -77,6 +77,24 @@ def test_attention_is_without_masks_where_rows_are_packed_and_gemma2_is_eager(
         load(path, attention="flash")
 
 
+def test_caps_on_attention_scores_are_kept_where_sdpa_would_leave_them_out(
+    tiny_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers 5.17 offers sdpa for Gemma 2, without its caps; 5.23 is made to do the same here."""
+    from transformers import Gemma2ForCausalLM, PreTrainedModel
+
+    reference = tiny_model("gemma2", attention="eager", attn_logit_softcapping=0.5)
+    save_model(reference, tmp_path)
+    for kind in (Gemma2ForCausalLM, *Gemma2ForCausalLM.__mro__):
+        if issubclass(kind, PreTrainedModel) and "_supports_sdpa" in vars(kind):
+            monkeypatch.setattr(kind, "_supports_sdpa", True)
+    model, ids = load(tmp_path), torch.arange(3, 20)[None]
+    assert model.config._attn_implementation == load(tmp_path, packing=False).config._attn_implementation == "eager"
+    assert torch.equal(model(input_ids=ids).logits, reference(input_ids=ids).logits)
+    with pytest.raises(SeaError, match="caps its attention scores"):
+        load(tmp_path, attention="sdpa")
+
+
 def test_bf16_rounds_weights_but_not_rotary_frequencies(folder: Path) -> None:
     model, exact = load(folder, dtype=torch.bfloat16), load(folder)
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}

@@ -47,7 +47,7 @@ def test_values_and_gradients_are_those_of_full_logits(
     tiny_model: Callable[..., Any], family: str, tie: bool, chunk_tokens: int
 ) -> None:
     model, batch = tiny_model(family, tie_word_embeddings=tie), example()
-    upstream = torch.randn(batch.num_targets, generator=torch.Generator().manual_seed(1))
+    upstream = torch.randn(int(batch.loss_mask.sum()), generator=torch.Generator().manual_seed(1))
     want = full_logits_log_probs(model, batch)
     (want * upstream).sum().backward()
     want_grads = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
@@ -123,7 +123,7 @@ def test_the_first_token_of_a_document_never_counts_even_if_the_mask_says_so(tin
 def test_summed_loss_is_the_sum_of_cross_entropies_and_adds_over_batches(tiny_model: Callable[..., Any]) -> None:
     model, batch = tiny_model(), example()
     total, num_targets = summed_loss(model, batch)
-    assert num_targets == batch.num_targets
+    assert num_targets == int(batch.loss_mask.sum())
     torch.testing.assert_close(total, -full_logits_log_probs(model, batch).sum())
     parts = [summed_loss(model, Batch(*(x[i : i + 1] for x in vars(batch).values()))) for i in (0, 1)]
     torch.testing.assert_close(sum(part[0] for part in parts), total)
@@ -189,7 +189,7 @@ def test_only_targets_reach_the_head_and_in_chunks(
     monkeypatch.setattr(loss, "_logits", spy)
     with torch.no_grad():
         target_log_probs(model, batch, chunk_tokens=4)
-    assert sum(shapes) == batch.num_targets < batch.input_ids.numel()
+    assert sum(shapes) == int(batch.loss_mask.sum()) < batch.input_ids.numel()
     assert max(shapes) == 4
 
 

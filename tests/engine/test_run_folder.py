@@ -116,3 +116,13 @@ def test_force_does_not_clear_the_folder_one_stands_in(full: Path, monkeypatch: 
     with pytest.raises(UsageError, match="working folder"):
         open_run(Path("."), force=True)
     assert sorted(full.iterdir()) == before
+
+
+def test_two_runs_do_not_write_into_one_folder(full: Path) -> None:
+    with open_run(full, resume=True):
+        for second in (open_run(full, resume=True), open_run(full, force=True)):
+            with pytest.raises(UsageError, match="another run is writing"), second:
+                pass
+    assert (full / "config.json").read_text() == "old"
+    with open_run(full, force=True):
+        pass

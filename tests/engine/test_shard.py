@@ -70,6 +70,30 @@ def same_curve(one: Path, two: Path, tolerance: float) -> None:
         assert other_norm == pytest.approx(norm, rel=10 * tolerance)
 
 
+def test_what_is_saved_after_an_evaluation_is_saved_as_after_a_step(runs: Path) -> None:
+    """An evaluation leaves no weight whole, or in bf16, for the save of a run that it ends."""
+    for rank in range(2):
+        found = results(runs, rank)
+        assert (found["forgotten"], found["remembered"]) == ("CheckFailed: forgotten", 3)
+    lines = [json.loads(line) for line in (runs / "forgotten" / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert losses == [loss for loss, _ in curve(runs / "two" / "bf16")]
+    saved = latest_checkpoint(runs / "forgotten")
+    assert saved is not None
+    files = [json.loads((folder / "state.json").read_text())["files"] for folder in (saved, saved.parent / "step-3")]
+    assert files[0].keys() == files[1].keys() and len(files[1]) == 4
+
+
+def test_the_words_of_one_process_reach_all(runs: Path) -> None:
+    assert [results(runs, rank)["first"] for rank in range(2)] == [["of 1", "of 0", None]] * 2
+
+
+def test_processes_that_disagree_on_resuming_look_for_the_run_together(runs: Path) -> None:
+    """Looking is a talk of all of them: alone, one would wait for ever."""
+    assert [results(runs, rank)["uneven"] for rank in range(2)] == [0, 0]
+    same_curve(runs / "one" / "selection", runs / "uneven", TOLERANCE["selection"])
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_train_what_one_trains(runs: Path, name: str) -> None:
     """Ranks with unequal rows, targets and micro-batches, one of them empty; clipping, which sees the whole norm."""

@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from seatools.engine.stop_signals import StopSignals
+from seatools.engine.stop_signals import EndOnSignal, StopSignals
+from seatools.streams.errors import Preempted, SeaError
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
@@ -42,3 +43,21 @@ def test_in_another_thread_nothing_is_caught() -> None:
     thread.start()
     thread.join()
     assert seen == [(before, None)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_outside_the_steps_a_signal_ends_the_run_and_nobody_takes_it_for_a_bad_record(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Preempted, match=f"stopped by {number.name}") as caught, EndOnSignal():
+        for _ in range(3):
+            try:
+                os.kill(os.getpid(), number)
+            except (SeaError, ValueError, OSError, RuntimeError):
+                pytest.fail("taken for an error of the work")
+    assert caught.value.exit_code == 75 and signal.getsignal(number) == before
+
+
+def test_within_the_steps_the_flag_is_raised_instead() -> None:
+    with EndOnSignal(), StopSignals() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert signals.received == "SIGTERM"

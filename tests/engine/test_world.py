@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from seatools.engine.world import SINGLE, Place, World, first_host, join_world, place_in
+from seatools.engine.world import SINGLE, Place, World, first_host, is_lost, join_world, place_in
 from seatools.streams.errors import SeaError, UsageError
 
 TORCHRUN = {"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "MASTER_ADDR": "host", "MASTER_PORT": "29500"}
@@ -85,3 +85,18 @@ def test_a_rank_0_that_is_not_there_is_an_error_with_its_address(monkeypatch: py
     with pytest.raises(SeaError, match="rank 3 of 4 cannot join") as caught:
         join_world("cpu", TORCHRUN | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"})
     assert caught.value.where == "127.0.0.1:1"
+
+
+def test_the_words_of_the_lowest_rank_that_has_some_are_everybodys(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gather(found: list[object], value: object) -> None:
+        found[:] = [None, "second", value]
+
+    monkeypatch.setattr("torch.distributed.all_gather_object", gather)
+    assert World(2, 3, 2, None).first("third") == "second"
+    assert SINGLE.first("alone") == "alone" and SINGLE.first(None) is None
+
+
+def test_the_end_of_another_process_is_told_from_a_defect_of_ours() -> None:
+    said = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]:4021: Connection reset"
+    assert is_lost(RuntimeError(said)) and is_lost(torch.distributed.DistNetworkError("closed"))
+    assert not is_lost(RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"))

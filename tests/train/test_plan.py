@@ -124,8 +124,6 @@ def test_ranks_share_the_static_memory_of_full_training_only(folder):
     neurons = parse_train(f"neurons={folder.parent / 'neurons.safetensors'}")
     one, two = (describe(folder, PlanOptions(ranks=n, spec=neurons, **CPU), data(th=1000)).memory for n in (1, 2))
     assert two.weights == one.weights
-    with pytest.raises(UsageError, match="cannot be dealt to 3 processes"):
-        describe(folder, PlanOptions(ranks=3, batch_size=8, **CPU), None)
 
 
 def test_packed_data_is_counted_exactly_and_repeats_are_the_mixs(sea, folder, tmp_path):

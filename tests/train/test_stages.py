@@ -53,6 +53,14 @@ def test_only_the_first_stage_builds_a_model(tmp_path: Path) -> None:
     assert second.data == ("more.jsonl",)
 
 
+def test_a_preset_of_a_stage_stands_beneath_its_own_values(tmp_path: Path) -> None:
+    text = '[[stage]]\npreset = "sambalingo-sft"\nbatch-size = 4\n[[stage]]\nlr = 1e-3\n'
+    first, second = read_stages(write(tmp_path, text), TrainOptions(lr=3e-4, weight_decay=0.0), None)
+    assert (first.options.lr, first.options.schedule, first.options.warmup) == (2e-5, "linear", 0.1)
+    assert (first.options.batch_size, first.explicit_seq_len, first.options.weight_decay) == (4, 2048, 0.0)
+    assert (second.options.schedule, second.explicit_seq_len) == ("cosine", None)
+
+
 def test_a_file_without_stages_has_none(tmp_path: Path) -> None:
     assert read_stages(write(tmp_path, "lr = 1e-3\n"), TrainOptions(), None) == []
     assert read_stages(None, TrainOptions(), None) == []
@@ -70,6 +78,8 @@ def test_a_file_without_stages_has_none(tmp_path: Path) -> None:
         ('[[stage]]\nname = "a/b"\n', "folder"),
         ('[[stage]]\nname = "a"\n[[stage]]\nname = "a"\n', "two stages"),
         ("[[stage]]\nlr = 1e-3\n[[stage]]\nseed = 3\n", '"seed"'),
+        ('[[stage]]\ndevice = "cpu"\n', "not of one stage"),
+        ('[[stage]]\npreset = "no"\n', "no preset 'no'"),
         ("[stage]\nlr = 1e-3\n", "array of tables"),
         ("stage = 3\n", "array of tables"),
     ],

@@ -189,6 +189,14 @@ def test_losses_and_bits_per_byte_of_the_sources_add_up_to_the_steps(model_path:
     assert together / row["targets"] == pytest.approx(row["loss"], rel=1e-9)
 
 
+def test_the_context_of_a_step_is_the_mean_length_of_a_tokens_document(model_path: Path, packed: PackedData) -> None:
+    """What `flops.py` takes attention's work from; half of it, the mean number of keys, would be halved twice."""
+    trainee, options = load(model_path, batch_size=packed.num_rows)
+    row = step_of(trainee, packed, options, model_path)(1)
+    lengths = [20, 9, 13, 3, 24, 7, 11, 24, 16]  # the one of 40 tokens is cut to rows of 24
+    assert row["context"] == pytest.approx(sum(n * n for n in lengths) / sum(lengths), abs=0.05)
+
+
 def test_the_documents_of_a_step_can_be_looked_at(model_path: Path, packed: PackedData, tmp_path: Path) -> None:
     import json
 
