@@ -109,15 +109,18 @@ def target_log_probs(model: PreTrainedModel, batch: Batch, *, chunk_tokens: int 
     return LogProbs(values, row, column)
 
 
-def batch_loss(model: PreTrainedModel, batch: Batch, *, chunk_tokens: int | None = None) -> StepLoss:
-    """-log p of each trained target of `batch`, and their differentiable sum, in nats.
+def batch_loss(
+    model: PreTrainedModel, batch: Batch, *, chunk_tokens: int | None = None, factor: float | None = None
+) -> StepLoss:
+    """-log p of each trained target of `batch`, and their differentiable sum, in nats. `factor` as in `linear_losses`.
 
     A sum and not a mean: the caller divides by the targets of the whole optimiser step, so that cutting a step into
     micro-batches or over devices never changes the loss.
     """
     row, column = (batch.loss_mask & (batch.position_ids > 0)).nonzero(as_tuple=True)
     hidden = forward_hidden(model, batch)[row, column - 1]
-    total, nll = linear_losses(hidden, batch.input_ids[row, column], head_of(model), chunk_tokens=chunk_tokens)
+    targets = batch.input_ids[row, column]
+    total, nll = linear_losses(hidden, targets, head_of(model), chunk_tokens=chunk_tokens, factor=factor)
     return StepLoss(total, nll, row, column)
 
 
@@ -133,15 +136,25 @@ def linear_loss(hidden: Tensor, targets: Tensor, head: Head, *, chunk_tokens: in
 
 
 def linear_losses(
-    hidden: Tensor, targets: Tensor, head: Head, *, chunk_tokens: int | None = None
+    hidden: Tensor, targets: Tensor, head: Head, *, chunk_tokens: int | None = None, factor: float | None = None
 ) -> tuple[Tensor, Tensor]:
-    """(`linear_loss`, its terms [n] fp32 without a gradient)."""
+    """(`linear_loss`, its terms [n] fp32 without a gradient).
+
+    With `factor`, which must be what the loss is multiplied by before `backward`, the gradient of an fp32 head goes
+    into its `.grad` here and now, and no second matrix of its size is held until the backward pass.
+    """
     hidden = hidden.to(head.weight.dtype)
     chunk_tokens = chunk_tokens or _chunk_tokens(hidden, head)
     trained = _trained(hidden, head)
     # Inside a Function gradients are off: whether they will be wanted is asked here.
     wanted = tuple(torch.is_grad_enabled() and x is not None and x.requires_grad for x in trained)
-    loss, nll = _SummedLoss.apply(*trained, targets, head, chunk_tokens, wanted)
+    into = None
+    if factor is not None and wanted[1] and head.weight.dtype == torch.float32:
+        if head.weight.grad is None:
+            head.weight.grad = torch.zeros_like(head.weight)
+        into = head.weight.grad, factor
+        trained, wanted = (hidden, head.weight.detach(), *trained[2:]), (wanted[0], False, *wanted[2:])
+    loss, nll = _SummedLoss.apply(*trained, targets, head, chunk_tokens, wanted, into)
     return loss, nll
 
 
@@ -182,7 +195,9 @@ def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float, s
 class _Gradients:
     """The gradients of what is `wanted` of `_trained`, summed over chunks of tokens; all but hidden's in fp32."""
 
-    def __init__(self, hidden: Tensor, head: Head, wanted: Sequence[bool]) -> None:
+    def __init__(
+        self, hidden: Tensor, head: Head, wanted: Sequence[bool], into: tuple[Tensor, float] | None = None
+    ) -> None:
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, dtype=torch.float32, device=hidden.device)
 
@@ -195,7 +210,7 @@ class _Gradients:
         if wanted[3] and head.rows is not None:
             self.index = pair(head.rows.index)
             self.rows = zeros(len(self.index), width)
-        self.wanted = wanted
+        self.wanted, self.into = wanted, into
 
     def add(self, part: slice, grad: Tensor, hidden: Tensor, weight: Tensor) -> None:
         """Take in the gradient [m, V] fp32 of a chunk's scaled logits; `hidden` and `weight` are its operands."""
@@ -208,6 +223,8 @@ class _Gradients:
             self.hidden[part].copy_(torch.mm(grad, weight))
         if self.weight is not None:
             _add_product(self.weight, grad.t(), hidden)
+        if self.into is not None:
+            self.into[0].addmm_(grad.t(), hidden, alpha=self.into[1])
         if self.rows is not None and self.index is not None:
             _add_product(self.rows, grad.index_select(1, self.index).t(), hidden)
 
@@ -295,9 +312,10 @@ class _SummedLoss(torch.autograd.Function):
         head: Head,
         chunk_tokens: int,
         wanted: tuple[bool, ...],
+        into: tuple[Tensor, float] | None,
     ) -> tuple[Tensor, Tensor]:
         nll = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
-        gradients = _Gradients(hidden, head, wanted)
+        gradients = _Gradients(hidden, head, wanted, into)
         w = _operand(weight)
         for start in range(0, len(targets), chunk_tokens):
             part = slice(start, start + chunk_tokens)
@@ -306,12 +324,13 @@ class _SummedLoss(torch.autograd.Function):
             target = targets[part, None]
             of_target = logits.gather(1, target)
             # d cap*tanh(z/cap) / dz = 1 - (y/cap)^2, for all y before they are overwritten
-            slope = None if head.softcap is None or not any(wanted) else 1 - (logits / head.softcap).square_()
+            learns = into is not None or any(wanted)
+            slope = None if head.softcap is None or not learns else 1 - (logits / head.softcap).square_()
             highest = logits.amax(1, keepdim=True)
             grad = logits.sub_(highest).exp_()
             total = grad.sum(1, keepdim=True)
             nll[part] = (total.log() + (highest - of_target))[:, 0]
-            if not any(wanted):
+            if not learns:
                 continue
             grad /= total
             grad.scatter_add_(1, target, torch.full_like(total, -1.0))  # p_v - [v is the target]
@@ -333,4 +352,4 @@ class _SummedLoss(torch.autograd.Function):
             None if gradient is None else gradient.mul_(upstream).to(dtype)
             for gradient, dtype in zip(gradients, ctx.dtypes, strict=True)
         )
-        return (*scaled, None, None, None, None)
+        return (*scaled, None, None, None, None, None)

@@ -59,6 +59,7 @@ class StepGradients:
         num_rows = root.model.config.get_text_config().vocab_size  # a model may have more rows than ids
         padded = np.zeros(max(num_rows, len(token_bytes)), dtype=token_bytes.dtype)
         padded[: len(token_bytes)] = token_bytes
+        self.adds_in_place = root.add_in_place()
         self.losses = SourceLosses(packed.sources, padded, self.device)
         self.pad_id = tokenizer.pad_id or 0
         self._measured_step, self._warned = measured_step, False
@@ -81,6 +82,8 @@ class StepGradients:
             on_cpu=self.device.type == "cpu",
         )  # fmt: skip
         self.losses.start()
+        if self.adds_in_place:
+            self.root.begin()
         waited = time.perf_counter() - began
         for part in micro_batches(numbers, micro, rank=world.rank, ranks=world.size):
             began = time.perf_counter()
@@ -90,8 +93,8 @@ class StepGradients:
             lens, owners = ([read(number) for number in part] for read in (packed.row_lens, packed.row_sources))
             sources = source_map(lens, owners, packed.row_length, self.device)
             waited += time.perf_counter() - began
-            loss = self.root(batch)
-            (loss.total / targets).backward()
+            loss = self.root(batch, 1 / targets if self.adds_in_place else None)
+            (loss.total * (1 / targets)).backward()
             self.losses.add(batch, loss.nll, loss.row, loss.column, sources)
         add_gradients(self.optimizer, world)
         sums = world.sum(self.losses.sums)

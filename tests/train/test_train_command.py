@@ -380,9 +380,9 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_keeps_checkpoints
     real = shard.batch_loss
     calls = []
 
-    def poisoned(model: Any, batch: Any) -> Any:
+    def poisoned(model: Any, batch: Any, **named: Any) -> Any:
         calls.append(1)
-        loss = real(model, batch)
+        loss = real(model, batch, **named)
         factor = float("nan") if len(calls) == 3 else 1.0
         return dataclasses.replace(loss, total=loss.total * factor, nll=loss.nll * factor)
 

@@ -24,11 +24,11 @@ import seatools.engine.shard as shard
 from seatools.cli import main
 
 real, calls = shard.batch_loss, []
-def batch_loss(model, batch):
+def batch_loss(model, batch, **named):
     calls.append(1)
     if len(calls) == 5:
         os.kill(os.getpid(), signal.SIGKILL)
-    return real(model, batch)
+    return real(model, batch, **named)
 shard.batch_loss = batch_loss
 sys.exit(main(sys.argv[1:]))
 """
@@ -44,11 +44,11 @@ def stop_at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def stop(step: int) -> None:
         calls: list[int] = []
 
-        def batch_loss(model: Any, batch: Any) -> Any:
+        def batch_loss(model: Any, batch: Any, **named: Any) -> Any:
             calls.append(1)
             if len(calls) == step:
                 raise KeyboardInterrupt
-            return real(model, batch)
+            return real(model, batch, **named)
 
         monkeypatch.setattr(shard, "batch_loss", batch_loss)
 
