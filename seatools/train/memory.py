@@ -36,8 +36,6 @@ class MemoryOptions:
     rows: int
     """Rows of a micro-batch."""
     seq_len: int
-    accumulates: bool = False
-    """A step has several micro-batches."""
     recompute: str = "none"
     attention: str = "sdpa"
     """As load.py calls it: sdpa with its mask, eager with its scores; all else keeps documents apart without either."""
@@ -188,7 +186,6 @@ def _selective_bytes(config: Mapping[str, Any], width: int, layer_bytes: float) 
 def _head_bytes(shapes: Shapes, parts: Mapping[str, Part], options: MemoryOptions) -> int:
     """The loss at its peak: hidden states of the targets, their gradients, a chunk of logits, the head's gradient."""
     name = next((name for name in shapes if name.endswith(HEADS)), None)
-    tied = name is None
     name = name or next((name for name in shapes if name.endswith(EMBEDDINGS)), None)
     if name is None:
         return 0
@@ -202,7 +199,8 @@ def _head_bytes(shapes: Shapes, parts: Mapping[str, Part], options: MemoryOption
     if options.width < 4 and not options.on_cuda:  # a CPU multiplies the widened weight
         total += 4 * vocabulary * hidden
     part = parts.get(name)
-    if part is not None and (tied or options.accumulates or options.width < 4 or part.dim is not None):
+    in_place = options.width == 4 and not options.sharded  # engine/shard.py, `add_in_place`
+    if part is not None and (part.dim is not None or not in_place):
         total += 4 * part.count  # beside the gradient that it is added to
     return total
 

@@ -113,14 +113,13 @@ def describe(
     machine = this_machine(options.device)
     width = _width(options.dtype, machine)
     seq_len = data.row_length if data is not None and data.row_length else options.seq_len
-    own_rows = -(-options.batch_size // options.ranks)
     micro = rows_of_pass(
         options.micro_batch, options.batch_size, ranks=options.ranks, seq_len=seq_len, on_cpu=not machine.is_cuda
     )
     memory = plan_memory(
         shapes, config, parts,
         MemoryOptions(
-            width=width, rows=micro, seq_len=seq_len, accumulates=micro < own_rows, recompute=options.recompute,
+            width=width, rows=micro, seq_len=seq_len, recompute=options.recompute,
             attention=options.attention, state_width=2 if options.state_dtype == "bf16" else 4,
             masters=options.masters, muon=options.muon, ranks=options.ranks,
             sharded=options.ranks > 1 and all(part.dim is None for part in parts.values()), on_cuda=machine.is_cuda,
