@@ -97,7 +97,12 @@ def run_stages(request: Request, stages: Sequence[Stage], world: World) -> None:
                 request.messages.info(f"stage {stage.number} of {len(stages)}, {stage.name}: done before")
             else:
                 request.messages.info(f"stage {stage.number} of {len(stages)}, {stage.name}")
-                run_session(now, stage.options, world)
+                try:
+                    run_session(now, stage.options, world)
+                except BaseException:
+                    with contextlib.suppress(OSError):
+                        (request.out / FOLDER).rmdir()  # only if no stage has left anything
+                    raise
             model_path = now.out
             if world.is_main:
                 _join_metrics(request.out, stages[: stage.number])

@@ -98,3 +98,15 @@ def test_what_a_later_stage_cannot_do_is_said_before_the_first(
     result = sea(*command(model_path, data, config, tmp_path / "out"))
     assert result.code in (1, 2) and said in result.stderr
     assert files_in(tmp_path) == before and not (tmp_path / "out").exists()
+
+
+def test_a_schedule_that_fails_before_its_first_step_leaves_nothing(
+    sea: Sea, model_path: Path, data: Path, tmp_path: Path
+) -> None:
+    held = data.parent / "held.jsonl"
+    write_jsonl(held, TEXTS[:2])
+    with open(held, "a") as stream:
+        stream.write("not JSON\n")
+    result = sea(*command(model_path, data, write_schedule(tmp_path, data), tmp_path / "out"))
+    assert result.code == 1 and "held.jsonl:3" in result.stderr
+    assert not (tmp_path / "out").exists()
