@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import regex
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,7 +92,8 @@ ALPHABET = st.sampled_from("aZกéé日\u0e34\u0301\u20dd\u17b6\ufe0f\u200d1๒
 def test_nothing_is_lost_and_text_without_marks_is_split_as_before(name: str, text: str) -> None:
     old, new = pieces(SECTIONS[name], text), pieces(CHANGED[name], text)
     assert "".join(piece for piece, _ in new) == "".join(piece for piece, _ in old)
-    if not any(unicodedata.category(char).startswith("M") for char in text):
+    # By the regex package, which knows the newest Unicode: Python 3.11 calls the mark U+13447 unassigned.
+    if not regex.search(r"\p{M}", text):
         assert new == old
 
 
