@@ -60,7 +60,7 @@ class World:
         return tuple(bool(flag) for flag in raised.tolist())
 
     def first(self, value: T | None) -> T | None:
-        """The value of the lowest rank that has one; for the few words that go with an error. Pickled by torch."""
+        """The value of the lowest rank that has one; for a few words, of an error or a digest. Pickled by torch."""
         if self.size == 1:
             return value
         import torch.distributed as dist

@@ -169,8 +169,10 @@ def _train(request: Request, inputs: Inputs, folder: RunFolder | None, world: Wo
     elif inputs.given:  # before the model is loaded, which checks the length of its rows
         options = with_row_length(options, read_packed_files(inputs.given))
     trainee = load_trainee(request.model_path, tokenizer, options, world, messages)
-    model_digest = folder_digest(request.model_path)
-    digest = None if packed is None else packed.digest()  # of a file that is moved into its place now
+    # By the main process for all: each digest reads whole files. Its packed file is moved into its place after that.
+    model_digest = world.first(folder_digest(request.model_path) if world.is_main else None)
+    digest = world.first(packed.digest() if world.is_main and packed is not None else None)
+    assert model_digest is not None and digest is not None  # the main process has both
     if folder is not None:
         folder.start()
     world.barrier()
@@ -178,7 +180,7 @@ def _train(request: Request, inputs: Inputs, folder: RunFolder | None, world: Wo
         packed = read_packed_files(inputs.given) if inputs.given else read_packed(out / SPOOL)
     manifest.options = options
     fingerprint = {
-        "model": model_digest, "data": digest or packed.digest(), "dtype": str(trainee.dtype),
+        "model": model_digest, "data": digest, "dtype": str(trainee.dtype),
         **options.identity(), "train": parse_train(options.train).fingerprint(),
     }  # fmt: skip
     with contextlib.ExitStack() as closing:
