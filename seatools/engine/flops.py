@@ -34,12 +34,12 @@ HEADS = ("lm_head.weight", "embed_out.weight")
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.(\d+)\.")
 # What is trained in a layer needs the gradients of everything after it; a name not listed stands at its begin.
 _STAGES = (
-    (re.compile(r"\b(q_proj|k_proj|v_proj|qkv_proj|query_key_value|Wqkv)\."), 1),
-    (re.compile(r"\b(q_norm|k_norm)\."), 2),
-    (re.compile(r"\bo_proj\."), 3),
-    (re.compile(r"\b(post_attention_layernorm|pre_feedforward_layernorm)\."), 4),
-    (re.compile(r"(gate_proj|up_proj|gate_up_proj)\b"), 5),
-    (re.compile(r"(down_proj)\b"), 6),
+    (re.compile(r"\b(q_proj|k_proj|v_proj|qkv_proj|query_key_value|Wqkv|c_attn)\."), 1),
+    (re.compile(r"\b(q_norm|k_norm|q_layernorm|k_layernorm)\."), 2),
+    (re.compile(r"\b(o_proj|out_proj|dense|attn\.c_proj)\."), 3),
+    (re.compile(r"\b(post_attention_layernorm|pre_feedforward_layernorm|ln_2)\."), 4),
+    (re.compile(r"(gate_proj|up_proj|gate_up_proj|fc1|c_fc|fc_in|dense_h_to_4h)\b"), 5),
+    (re.compile(r"(down_proj|fc2|mlp\.c_proj|fc_out|dense_4h_to_h)\b"), 6),
     (re.compile(r"\bpost_feedforward_layernorm\."), 7),
 )
 _ATTENTION_STAGE = 2

@@ -3,9 +3,10 @@
 Masking the gradients of full training saves neither time nor memory (GPS issue 6), and adding a sparse delta in the
 forward pass still forms the dense weight gradient (peft's SHiRA). Here the forward is the plain product with the frozen
 weight, and the backward computes the whole input gradient but the weight gradient of the chosen slice only: rows are
-dY[:, rows]^T X, columns dY^T X[:, columns] with nothing but X[:, columns] kept. The slice lives in an fp32 leaf,
-`Selection.values`, that is its own master: it takes the gradients (summed over micro-batches in fp32), the optimiser
-updates it, and `write_back` rounds it into the weight. No new parameter enters the model or its state_dict.
+dY[:, rows]^T X, columns dY^T X[:, columns] with nothing but X[:, columns] kept (a Conv1D, as of GPT-2, has both
+transposed). The slice lives in an fp32 leaf, `Selection.values`, that is its own master: it takes the gradients (summed
+over micro-batches in fp32), the optimiser updates it, and `write_back` rounds it into the weight. No new parameter
+enters the model or its state_dict.
 Gradients are bit-equal to masked full training in fp32 up to 768 tokens a product (MKL, measured); beyond, MKL cuts the
 sum over tokens by the shape of the result, and they differ by up to 2e-6 of the largest.
 """
@@ -84,9 +85,10 @@ def selected_parts(module: nn.Module) -> SelectedParts:
 def select(model: nn.Module, chosen: Iterable[tuple[str, int, Tensor]]) -> list[tuple[str, Selection]]:
     """Train these parts of `model`: (parameter name, dim, index int64 [k] ascending), each parameter at most once.
 
-    Freezes the chosen parameters (their gradients go to the selections) and no others, and gives the Linear or
-    Embedding that owns each one a forward that feeds its selection. A tied weight is one selection, fed by all its
-    owners. `remove` undoes it. Rows are dim 0 of a weight, columns dim 1 (of a Linear), bias entries dim 0 of a bias.
+    Freezes the chosen parameters (their gradients go to the selections) and no others, and gives the Linear, Conv1D
+    or Embedding that owns each one a forward that feeds its selection. A tied weight is one selection, fed by all its
+    owners. `remove` undoes it. Rows are dim 0 of a weight, columns dim 1 (of a Conv1D the other way round), bias
+    entries dim 0 of a bias.
     Raises ValueError for a wrong index, SeaError for a parameter that cannot be trained in part; before any change.
     """
     names = {name: param for name, param in model.named_parameters(remove_duplicate=False)}
@@ -132,10 +134,10 @@ def remove(model: nn.Module) -> None:
 
 def _check_owner(module: nn.Module, attribute: str, selection: Selection) -> None:
     kind, name = _plain_class(module), selection.name
-    if kind is nn.Linear:
+    if kind is nn.Linear or _is_conv1d(kind):
         return
     if not issubclass(kind, nn.Embedding) or attribute != "weight":
-        what = f"{name} belongs to a {kind.__name__}: only parts of a plain Linear or Embedding can be trained"
+        what = f"{name} belongs to a {kind.__name__}: only parts of a plain Linear, Conv1D or Embedding can be trained"
         raise SeaError(what, fix="train it whole, or leave it out")
     embedding = cast(nn.Embedding, module)
     if selection.dim != 0:
@@ -158,16 +160,25 @@ def _scale(embedding: nn.Module) -> Tensor | float:
     return scale.to(cast(Tensor, embedding.weight).dtype) if isinstance(scale, Tensor) else float(scale)
 
 
+def _is_conv1d(kind: type) -> bool:
+    """By name: transformers need not be imported for it."""
+    return kind.__name__ == "Conv1D" and kind.__module__ == "transformers.pytorch_utils"
+
+
 class _SelectedLinear(nn.Linear):
     plain = nn.Linear
 
     def forward(self, input: Tensor) -> Tensor:
-        parts = selected_parts(self)
-        values, index = (parts.weight.values, parts.weight.index) if parts.weight is not None else (None, None)
-        entries, places = (parts.bias.values, parts.bias.index) if parts.bias is not None else (None, None)
-        dim = parts.weight.dim if parts.weight is not None else 0
-        out = _LinearPart.apply(input, self.weight, self.bias, values, index, entries, places, dim)
-        return cast(Tensor, out)
+        return _multiply(self, input, 0)
+
+
+def _multiply(module: Any, x: Tensor, row_dim: int) -> Tensor:
+    parts = selected_parts(module)
+    values, index = (parts.weight.values, parts.weight.index) if parts.weight is not None else (None, None)
+    entries, places = (parts.bias.values, parts.bias.index) if parts.bias is not None else (None, None)
+    of_rows = parts.weight is None or parts.weight.dim == row_dim
+    out = _ProductPart.apply(x, module.weight, module.bias, values, index, entries, places, of_rows, row_dim)
+    return cast(Tensor, out)
 
 
 class _SelectedEmbedding(nn.Embedding):
@@ -190,9 +201,13 @@ def _altered_class(kind: type) -> type:
     """The class that feeds selections and is otherwise `kind`: its subclass, so that isinstance holds."""
     if kind not in _altered:
 
-        def forward(self: nn.Embedding, input: Tensor) -> Tensor:
+        def embed(self: nn.Embedding, input: Tensor) -> Tensor:
             return _embed(self, input) * _scale(self)
 
+        def multiply(self: nn.Module, x: Tensor) -> Tensor:
+            return _multiply(self, x, 1)
+
+        forward = multiply if _is_conv1d(kind) else embed
         _altered[kind] = type(f"_Selected{kind.__name__}", (kind,), {"plain": kind, "forward": forward})
     return _altered[kind]
 
@@ -207,8 +222,11 @@ def pair(index: Tensor) -> Tensor:
     return index.expand(2) if len(index) == 1 else index
 
 
-class _LinearPart(torch.autograd.Function):
-    """x W^T + b, with gradients for x and for the chosen parts of W and b (and for whole ones that are trained)."""
+class _ProductPart(torch.autograd.Function):
+    """x W^T + b, with gradients for x and for the chosen parts of W and b (and for whole ones that are trained).
+
+    `row_dim`: the dimension of W's output features, 1 of a Conv1D; `of_rows`: the chosen part of W is of these.
+    """
 
     @staticmethod
     def forward(
@@ -220,16 +238,20 @@ class _LinearPart(torch.autograd.Function):
         index: Tensor | None,
         entries: Tensor | None,
         places: Tensor | None,
-        dim: int,
+        of_rows: bool,
+        row_dim: int,
     ) -> Tensor:
         kept = None  # what the weight's gradient needs of x
-        if ctx.needs_input_grad[1] or (index is not None and dim == 0):
+        if ctx.needs_input_grad[1] or (index is not None and of_rows):
             kept = x
         elif index is not None:
             kept = x.index_select(-1, pair(index))
         ctx.save_for_backward(kept, weight, index, places)
-        ctx.dim, ctx.shape = dim, x.shape
-        return F.linear(x, weight, bias)
+        ctx.of_rows, ctx.row_dim, ctx.shape = of_rows, row_dim, x.shape
+        if row_dim == 0:
+            return F.linear(x, weight, bias)
+        assert bias is not None  # as Conv1D.forward
+        return torch.addmm(bias, x.reshape(-1, x.shape[-1]), weight).view(*x.shape[:-1], weight.shape[1])
 
     @staticmethod
     @once_differentiable
@@ -238,24 +260,30 @@ class _LinearPart(torch.autograd.Function):
         grad = grad.reshape(-1, grad.shape[-1])
         of_x = of_weight = of_bias = of_values = of_entries = None
         if ctx.needs_input_grad[0]:
-            of_x = torch.mm(grad, weight).view(ctx.shape)
+            of_x = torch.mm(grad, weight.t() if ctx.row_dim else weight).view(ctx.shape)
         if kept is not None:
             kept = kept.reshape(len(grad), -1)
         if ctx.needs_input_grad[1]:
-            of_weight = torch.mm(grad.t(), kept)
+            of_weight = torch.mm(kept.t(), grad) if ctx.row_dim else torch.mm(grad.t(), kept)
         if ctx.needs_input_grad[2] or ctx.needs_input_grad[5]:
             # Of all entries even if few are chosen: cheap beside the products, and the order of adding stays the same.
             total = grad.sum(0, dtype=torch.float32)
             of_bias = total.to(grad.dtype) if ctx.needs_input_grad[2] else None
             of_entries = total.index_select(0, places) if ctx.needs_input_grad[5] else None
         if ctx.needs_input_grad[3]:
-            k = len(index)
-            if ctx.dim == 0:
-                rows = grad.index_select(1, pair(index))
-                of_values = product(operand(rows).t(), operand(kept))[:k]
-            else:
-                of_values = product(operand(grad).t(), operand(kept))[:, :k]
-        return of_x, of_weight, of_bias, of_values, None, of_entries, None, None
+            if ctx.of_rows:
+                grad = grad.index_select(1, pair(index))
+            of_values = _weight_gradient(grad, kept, ctx.row_dim)
+            if len(index) == 1:  # a pair stood in for it
+                of_values = of_values.narrow(ctx.row_dim if ctx.of_rows else 1 - ctx.row_dim, 0, 1)
+        return of_x, of_weight, of_bias, of_values, None, of_entries, None, None, None
+
+
+def _weight_gradient(grad: Tensor, x: Tensor, row_dim: int) -> Tensor:
+    """fp32, in the order of the weight's dimensions; products as torch's own backward has them, for equal bits."""
+    if row_dim == 1:
+        return product(operand(x).t(), operand(grad))
+    return product(operand(grad).t(), operand(x))
 
 
 class _EmbeddingRows(torch.autograd.Function):

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from seatools.streams.errors import UsageError
+
 LONGEST_WINDOW = 2048
 
 
@@ -39,3 +41,19 @@ def default_window(positions: int | None) -> tuple[int, int]:
     """(window, stride) where nobody asks for others: what the model takes, at most 2,048; half of it."""
     window = min(positions or LONGEST_WINDOW, LONGEST_WINDOW)
     return window, max(1, window // 2)
+
+
+def chosen_window(positions: int | None, seq_len: int | None = None, stride: int | None = None) -> tuple[int, int]:
+    """(window, stride) as `--seq-len` and `--stride` ask for them, None: by default, for a model that takes `positions`
+    tokens (None: any number). Raises UsageError for what does not fit."""
+    for flag, value, least in (("--seq-len", seq_len, 2), ("--stride", stride, 1)):
+        if value is not None and value < least:
+            why = "one context token, one text" if least == 2 else "a window has to score something new"
+            raise UsageError(f"{flag} is {value}; it must be at least {least}", fix=why)
+    window = seq_len or default_window(positions)[0]
+    if positions is not None and window > positions:
+        raise UsageError(f"--seq-len {window} is more than the model's {positions} positions")
+    step = stride or max(1, window // 2)
+    if step >= window:
+        raise UsageError(f"--stride {step} is not less than the window of {window}", fix=f"at most {window - 1}")
+    return window, step

@@ -48,6 +48,22 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
+    def least(self, tensor: Tensor) -> Tensor:
+        """The least of `tensor` over the ranks, element by element, in place."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(tensor, op=dist.ReduceOp.MIN)
+        return tensor
+
+    def most(self, tensor: Tensor) -> Tensor:
+        """The greatest of `tensor` over the ranks, element by element, in place."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+        return tensor
+
     def agree(self, *flags: bool, group: Any = None) -> tuple[bool, ...]:
         """For each flag whether it is up on any rank; one message for all of them."""
         if self.size == 1:

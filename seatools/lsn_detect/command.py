@@ -1,15 +1,37 @@
-"""`sea lsn-detect`: flags in, a pass over each language, a neuron file and a report out."""
+"""`sea lsn-detect`: flags in, a pass over each language, a neuron file and a report out; and its parts by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seatools.lsn_detect.options import PARTS, TOP_K, DetectOptions, parse_parts
+from seatools.lsn_detect.flags import (
+    QK,
+    BatchTokens,
+    CheckEvery,
+    Core,
+    ExactNorm,
+    Lang,
+    Like,
+    MaxTokens,
+    Method,
+    MethodFlag,
+    MinDocs,
+    MinDocTokens,
+    Model,
+    NumProcesses,
+    Parts,
+    Percentile,
+    Plot,
+    SeqLen,
+    Share,
+    StopJaccard,
+    TokenizerPath,
+    Top,
+)
+from seatools.lsn_detect.options import TOP_K, StatsOptions
 from seatools.streams.errors import UsageError
 from seatools.streams.flags import (
     Config,
@@ -33,74 +55,57 @@ from seatools.streams.flags import (
     run_app,
 )
 from seatools.streams.messages import Messages
-from seatools.streams.sizes import parse_count
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from seatools.engine.neurons import NeuronSet
-    from seatools.lsn_detect.corpora import PackedBatch
-    from seatools.streams.records import Rejects
+    from seatools.engine.world import World
+    from seatools.lsn_detect.run import Request
+    from seatools.lsn_detect.select import SelectOptions
 
 app = new_app()
-_D = DetectOptions()
-
-
-class Method(StrEnum):
-    """How neurons are chosen."""
-
-    lape = "lape"
-    plnd = "plnd"
-    random = "random"
+_D = StatsOptions()
+SUBCOMMANDS = {
+    "stats": "seatools.lsn_detect.stats_command",
+    "select": "seatools.lsn_detect.select_command",
+    "verify": "seatools.lsn_detect.verify_command",
+}
 
 
 @app.command()
 def lsn_detect(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a Hugging Face model folder")],
-    lang: Annotated[
-        list[str] | None, typer.Option("--lang", metavar="LANG=GLOB", help="text of a language; once for each")
-    ] = None,
-    method: Annotated[Method, typer.Option("--method", help="how neurons are chosen")] = Method.lape,
+    context: typer.Context,
+    model: Model,
+    lang: Lang = None,
+    method: MethodFlag = Method.lape,
     output: OutputPath = ...,  # type: ignore[assignment]
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.png", help="draw languages x layers (the plot extra)")
-    ] = None,
-    seq_len: Annotated[int, typer.Option("--seq-len", help="tokens in a packed row")] = _D.seq_len,
-    max_tokens: Annotated[str, typer.Option("--max-tokens", metavar="N", help="tokens read per language")] = "1M",
-    percentile: Annotated[
-        float, typer.Option("--percentile", help="lape: active in a language is above this percentile")
-    ] = _D.percentile,
-    share: Annotated[float, typer.Option("--share", help="lape: share of all FFN neurons kept")] = _D.share,
+    plot: Plot = None,
+    parts: Parts = None,
+    top: Top = None,
+    share: Share = 0.01,
+    percentile: Percentile = 0.95,
     top_k: Annotated[
         float | None,
-        typer.Option(
-            "--top-k",
-            metavar="SHARE",
-            help=f"plnd: share of each layer and matrix taken in a document [{TOP_K}]; the released code takes 2,000 "
-            "attention and 12,000 FFN neurons a layer for Llama, 1,000 and 2,000 for Mistral and Gemma 2",
-        ),
+        typer.Option("--top-k", metavar="SHARE", help="plnd: share of each layer and matrix taken in a document [0.1]"),
     ] = None,
     threshold: Annotated[
         float | None, typer.Option("--threshold", metavar="EPS", help="plnd: importance at least EPS, not --top-k")
     ] = None,
-    min_docs: Annotated[
-        float, typer.Option("--min-docs", metavar="SHARE", help="plnd: in this share of the documents; 1: in each")
-    ] = _D.min_docs,
-    parts: Annotated[
-        str, typer.Option("--parts", help="plnd: of ffn,v,q,k; attention is v,q,k. q and k cost most")
-    ] = ",".join(PARTS),
-    min_doc_tokens: Annotated[
-        int, typer.Option("--min-doc-tokens", metavar="N", help="plnd: leave shorter documents out")
-    ] = _D.min_doc_tokens,
-    like: Annotated[
-        Path | None, typer.Option("--like", metavar="FILE", help="random: as many neurons as in this neuron file")
+    min_docs: MinDocs = 1.0,
+    core: Core = "all",
+    like: Like = None,
+    save_stats: Annotated[
+        Path | None,
+        typer.Option("--save-stats", metavar="FILE", help="keep the statistics for `sea lsn-detect select`"),
     ] = None,
-    batch_tokens: Annotated[
-        int, typer.Option("--batch-tokens", metavar="N", help="tokens in a forward pass")
-    ] = _D.batch_tokens,
-    tokenizer: Annotated[
-        Path | None, typer.Option("--tokenizer", metavar="TOK", help="when it is not in MODEL")
-    ] = None,
+    seq_len: SeqLen = None,
+    max_tokens: MaxTokens = "1M",
+    min_doc_tokens: MinDocTokens = _D.min_doc_tokens,
+    qk: QK = _D.qk,
+    exact_norm: ExactNorm = False,
+    stop_jaccard: StopJaccard = None,
+    check_every: CheckEvery = "100k",
+    batch_tokens: BatchTokens = _D.batch_tokens,
+    nproc: NumProcesses = None,
+    tokenizer: TokenizerPath = None,
     pattern: Pattern = None,
     seed: Seed = 0,
     device: Device = "auto",
@@ -116,171 +121,141 @@ def lsn_detect(
     quiet: Quiet = False,
     verbose: Verbose = 0,
     debug: Debug = False,
-) -> None:
-    """Find language-specific neurons.
+) -> int:
+    """Find language-specific neurons, of any decoder, in one pass over each language.
 
     \b
     examples:
       sea lsn-detect MODEL --lang th=th.jsonl --lang en=en.jsonl --method lape -o neurons.safetensors
       sea lsn-detect MODEL --method random --like neurons.safetensors -o random.safetensors
+      sea lsn-detect stats MODEL --lang th=th.jsonl -o th.stats    (statistics now, languages added later)
+      sea lsn-detect select th.stats en.stats --method magnitude --top 2000 -o neurons.safetensors
+      sea lsn-detect verify MODEL neurons.safetensors --data th=flores_th.txt --data en=flores_en.txt
 
     \b
-    lape    FFN neurons that are active in few languages (arXiv 2402.16438)
-    plnd    rows and columns of FFN and attention that matter in every document (arXiv 2402.18815)
-    random  the control: as many per layer and matrix as in --like
+    lape       FFN neurons that are active in few languages (arXiv 2402.16438)
+    plnd       rows and columns of FFN and attention that matter in every document (arXiv 2402.18815)
+    magnitude  importance times the language's share of it, over all languages
+    taylor     the same of |activation x gradient of the loss|
+    random     the control: as many per layer and matrix as in --like
 
     The file goes into `sea train --neurons` and `sea eval --deactivate`; the report, a record a language, to stdout.
     """
-    messages = Messages(quiet, verbose)
-    options = DetectOptions(
-        method=method.value, seq_len=seq_len, max_tokens=parse_count(max_tokens), limit=limit, percentile=percentile,
-        share=share, top_k=top_k, threshold=threshold, min_docs=min_docs, parts=parse_parts(parts),
-        min_doc_tokens=min_doc_tokens, batch_tokens=batch_tokens, like_path=None if like is None else str(like),
-        seed=seed, device=device, dtype=dtype,
-    )  # fmt: skip
-    if str(output) == "-":
-        raise UsageError("-o names a file: the report goes to stdout", fix="-o neurons.safetensors")
-    if plot is not None:
-        from seatools.lsn_detect.heat_map import check_plot
-        from seatools.streams.outputs import check_output
+    from seatools.lsn_detect.options import parse_core, parse_parts
+    from seatools.lsn_detect.select import SelectOptions, measured_parts
+    from seatools.streams.sizes import parse_count
 
-        check_plot(plot)
-        check_output(plot, force=force)
-    if options.method == "random":
-        if lang:
-            raise UsageError("--method random takes its languages from --like", fix="leave out --lang")
+    messages = Messages(quiet, verbose)
+    choice = SelectOptions(
+        method=method.value, parts=None if parts is None else parse_parts(parts), percentile=percentile, share=share,
+        top=top, top_k=top_k, threshold=threshold, min_docs=min_docs, core=parse_core(core),
+        like=None if like is None else str(like), seed=seed,
+    )  # fmt: skip
+    options = StatsOptions(
+        parts=measured_parts(choice), seq_len=seq_len, max_tokens=parse_count(max_tokens), limit=limit,
+        min_doc_tokens=min_doc_tokens, qk=qk, exact_norm=exact_norm, taylor=method is Method.taylor,
+        top_k=TOP_K if top_k is None else tuple(sorted({*TOP_K, top_k})),
+        thresholds=() if threshold is None else (threshold,), batch_tokens=batch_tokens, stop_jaccard=stop_jaccard,
+        check_every=parse_count(check_every), device=device, dtype=dtype,
+    )  # fmt: skip
+    if method is Method.random:
+        if lang or save_stats is not None:
+            raise UsageError("--method random takes its languages from --like", fix="leave out --lang, --save-stats")
     elif not lang:
         raise UsageError("no --lang", fix="--lang th=FILE --lang en=FILE")
-    _run(
-        model, lang or [], output, options, force=force, dry_run=dry_run, json=json, workers=workers,
-        plot=plot,
-        on_error=on_error.value, quarantine=quarantine, tokenizer_path=tokenizer or model, pattern=pattern,
-        messages=messages,
-    )  # fmt: skip
-
-
-def _run(
-    model_path: Path, lang_arguments: list[str], out: Path, options: DetectOptions, *, force: bool, dry_run: bool,
-    json: bool, workers: int, on_error: str, quarantine: str | None, tokenizer_path: Path, pattern: str | None,
-    plot: Path | None, messages: Messages,
-) -> None:  # fmt: skip
-    import contextlib
-    import sys
-
-    from seatools.lsn_detect.corpora import corpora_digests, parse_corpora
-    from seatools.streams.flags import prints_jsonl
-    from seatools.streams.manifest import Manifest
-    from seatools.streams.outputs import check_output, open_output
-    from seatools.streams.quarantine import rejects_policy
-    from seatools.streams.records import dump
-    from seatools.streams.spool import spooled
-
-    corpora = parse_corpora(lang_arguments)
-    if options.method == "lape" and len(corpora) < 2:
-        raise UsageError("LAPE compares languages and needs two at least", fix="another --lang, or --method plnd")
-    inputs = [path for paths in corpora.values() for path in paths]
-    check_output(out, force=force, inputs=inputs + ([options.like_path] if options.like_path else []))
-    if out.resolve().is_relative_to(model_path.resolve()):
-        raise UsageError(f"{out} lies inside the model's folder", fix="write to another folder")
-    manifest = Manifest(command="lsn-detect", options=options, seed=options.seed)
-    if dry_run:
-        for name, paths in corpora.items():
-            messages.info(f"{name}: {len(paths)} files, at most {options.max_tokens:,} tokens by {options.method}")
-        messages.info(f"would write {out}; nothing is written")
-        return
-
-    with contextlib.ExitStack() as stack:
-        rejects = stack.enter_context(rejects_policy(on_error, quarantine, out, messages, force=force))
-        files, stdin_digest = stack.enter_context(spooled(inputs))
-        spool = dict(zip(inputs, files, strict=True))
-        corpora = {name: [spool[path] for path in paths] for name, paths in corpora.items()}
-        digests = corpora_digests(corpora)
-
-        from seatools.engine.load import open_model
-        from seatools.engine.neurons import neuron_metadata, save_neurons
-        from seatools.lsn_detect.report import print_table, report_rows
-        from seatools.streams.digests import folder_digest
-
-        model = open_model(model_path, device=options.device, dtype=options.dtype)
-        model_digest = folder_digest(model_path)
-        manifest.add_input(model_path, model_digest)
-        reads: dict[str, dict[str, int]] = {}
-        extra: dict[str, str] = {}
-        if options.like_path is not None:
-            from seatools.engine.neurons import check_architecture, load_neurons
-            from seatools.lsn_detect.random_control import random_like
-
-            known, theirs = load_neurons(options.like_path)
-            check_architecture(theirs, model)
-            sets = random_like(model, known, options.seed)
-            manifest.add_input(options.like_path)
-        else:
-            sets, reads, extra = _detect(
-                model, corpora, options, tokenizer_path=tokenizer_path, pattern=pattern,
-                rejects=rejects, workers=workers, messages=messages,
-            )  # fmt: skip
-        metadata = neuron_metadata(
-            model, method=options.method, thresholds=options.thresholds(), model_digest=model_digest, corpora=digests
+    elif len({text.partition("=")[0] for text in lang}) < 2 and method is not Method.plnd:
+        raise UsageError(
+            f"{method.value} compares languages and needs two at least", fix="another --lang, or --method plnd"
         )
-        with open_output(out, force=force, binary=True) as stream:
-            save_neurons(stream, sets, metadata | extra)
-        manifest.rejects = rejects.counts
-    manifest.add_inputs(inputs, stdin_digest)
-    rows = report_rows(model, sets, method=options.method, reads=reads)
-    manifest.counts = {row["lang"]: {"neurons": row["num_neurons"], **reads.get(row["lang"], {})} for row in rows}
-    manifest.write(out)
+    request = new_request(
+        model, lang or [], output, tokenizer=tokenizer, pattern=pattern, workers=workers, on_error=on_error.value,
+        quarantine=quarantine, force=force, messages=messages,
+        outputs=(plot, save_stats), inputs=() if like is None else (str(like),),
+    )  # fmt: skip
     if plot is not None:
-        from seatools.lsn_detect.heat_map import draw_heat_map
+        from seatools.lsn_detect.heat_map import check_plot
 
-        with open_output(plot, force=force, binary=True) as stream:
-            draw_heat_map(rows, stream, plot.suffix.lower().removeprefix("."))
-    if prints_jsonl(json):
-        sys.stdout.buffer.write(b"".join(dump(row) + b"\n" for row in rows))
-    else:
-        print_table(rows, sys.stdout)
-    messages.info(f"{out}: {sum(row['num_neurons'] for row in rows):,} neurons of {len(rows)} languages")
+        check_plot(plot)
+    if dry_run:
+        for name, paths in request.corpora.items():
+            messages.info(f"{name}: {len(paths)} files, at most {options.max_tokens:,} tokens by {method.value}")
+        messages.info(f"would write {output}; nothing is written")
+        return 0
+
+    from seatools.lsn_detect.processes import in_processes
+
+    def detect(request: Request, world: World) -> None:
+        _detect(request, options, choice, plot, save_stats, json=json, world=world)
+
+    return in_processes(nproc, ["lsn-detect", *context.obj], request, options, detect)
+
+
+def new_request(
+    model: Path, lang: list[str], out: Path, *, tokenizer: Path | None, pattern: str | None, workers: int,
+    on_error: str, quarantine: str | None, force: bool, messages: Messages, outputs: tuple[Path | None, ...] = (),
+    inputs: tuple[str, ...] = (),
+) -> Request:  # fmt: skip
+    """The request of a command line, its outputs checked before any work."""
+    from seatools.lsn_detect.corpora import parse_corpora
+    from seatools.lsn_detect.run import Request
+    from seatools.streams.outputs import check_output
+
+    if str(out) == "-":
+        raise UsageError("-o names a file: the report goes to stdout", fix="-o neurons.safetensors")
+    corpora = parse_corpora(lang)
+    for path in (out, *filter(None, outputs)):
+        check_output(path, force=force, inputs=[path for paths in corpora.values() for path in paths] + list(inputs))
+        if path.resolve().is_relative_to(model.resolve()):
+            raise UsageError(f"{path} lies inside the model's folder", fix="write to another folder")
+    every = [path.resolve() for path in (out, *filter(None, outputs))]
+    if len(set(every)) < len(every):
+        raise UsageError("two outputs have one name")
+    return Request(
+        model=model, corpora=corpora, out=out, tokenizer=tokenizer or model, pattern=pattern, workers=workers,
+        on_error=on_error, quarantine=quarantine, force=force, messages=messages,
+    )  # fmt: skip
 
 
 def _detect(
-    model: PreTrainedModel, corpora: dict[str, list[str]], options: DetectOptions, *,
-    tokenizer_path: Path, pattern: str | None, rejects: Rejects, workers: int, messages: Messages,
-) -> tuple[NeuronSet, dict[str, dict[str, int]], dict[str, str]]:  # fmt: skip
-    """The neurons, what was read of each language, and further metadata."""
-    import orjson
+    request: Request, options: StatsOptions, choice: SelectOptions, plot: Path | None, save_stats: Path | None, *,
+    json: bool, world: World,
+) -> None:  # fmt: skip
+    """Measure, choose and write; without text (random) the model's layout is all that is needed."""
+    import dataclasses
 
-    from seatools.engine.load import check_vocabulary
-    from seatools.lsn_detect.corpora import CorpusCounts, packed_batches, token_documents
-    from seatools.lsn_detect.detect import detect
-    from seatools.streams.progress import Progress
-    from seatools.text.documents import Documents
-    from seatools.text.tokenizer import load_tokenizer
+    from seatools.lsn_detect.early_stop import agreement
+    from seatools.lsn_detect.outcome import write_outcome
+    from seatools.lsn_detect.run import bare_table, measured_table
+    from seatools.lsn_detect.select import select
+    from seatools.streams.manifest import Manifest
 
-    tokenizer = load_tokenizer(tokenizer_path, pattern=pattern)
-    for note in tokenizer.notes:
-        messages.debug(note)
-    check_vocabulary(model, tokenizer.vocab_size, tokenizer_path)
-    documents = Documents(tokenizer, add_eos=False)
-    counts = {lang: CorpusCounts() for lang in corpora}
+    written = {"statistics": dataclasses.asdict(options), "selection": dataclasses.asdict(choice)}
+    manifest = Manifest(command="lsn-detect", options=written, seed=choice.seed)
+    if request.corpora:
+        table = measured_table(
+            request, options, manifest, world=world, agreement=lambda halves: agreement(halves, choice)
+        )
+    else:
+        table = bare_table(request, manifest)
+        manifest.add_input(str(choice.like))
+    if not world.is_main:
+        return
+    if save_stats is not None:
+        from seatools.lsn_detect.table import save_stats as save
+        from seatools.streams.outputs import open_output
 
-    def read(lang: str, count: CorpusCounts) -> Iterator[PackedBatch]:
-        windows = token_documents(corpora[lang], documents, options, count, rejects=rejects, workers=workers)
-        return packed_batches(
-            windows, seq_len=options.seq_len, batch_tokens=options.batch_tokens, pad_id=tokenizer.pad_id or 0,
-            device=model.device,
-        )  # fmt: skip
-
-    with Progress(options.method, unit="tokens", quiet=messages.quiet) as progress:
-        found = detect(model, corpora, read, options, counts=counts, advance=progress.advance)
-    for warning in found.warnings:
-        messages.warn(warning)
-    reads = {
-        lang: {"tokens": count.num_tokens, "docs": count.num_docs, "short_docs": count.num_short}
-        for lang, count in counts.items()
-    }
-    extra = {"reads": orjson.dumps(reads).decode(), "selection": orjson.dumps(found.facts).decode()}
-    return found.sets, reads, extra
+        with open_output(save_stats, force=request.force, binary=True) as stream:
+            save(stream, table)
+    chosen = select(table, choice)
+    write_outcome(
+        request.out, plot, table, chosen, choice, manifest, force=request.force, json=json, messages=request.messages
+    )
 
 
 def main(argv: list[str]) -> int:
-    """`sea lsn-detect ARGV`."""
+    """`sea lsn-detect ARGV`, or one of its parts."""
+    if argv and argv[0] in SUBCOMMANDS:
+        import importlib
+
+        return int(importlib.import_module(SUBCOMMANDS[argv[0]]).main(argv[1:]))
     return run_app(app, "lsn-detect", argv)

@@ -1,7 +1,10 @@
-"""The text of each language: from `--lang th=FILE` to batches of packed rows that remember their documents.
+"""The text of each language: from `--lang th=FILE` to batches of packed contexts that remember where they lie.
 
-A document is BOS (where the tokenizer has one) and its text, without EOS. Records are read, encoded and packed a
-window at a time (1,024 documents or 4 MiB), so memory does not grow with the corpus.
+A document is BOS (where the tokenizer has one) and its text, without EOS. One longer than a row is cut into contexts
+of a row's length; what the statistics call a document is such a context, and one too short to say anything is left out
+(PLND intersects over documents: one of two tokens would decide over thousands). Contexts are numbered through the
+whole corpus and go in pairs, one to each half, to the shards and ranks in turn: so every shard has both halves, and
+what is measured does not depend on who measures it. Memory: a window of 1,024 records or 4 MiB.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ import numpy as np
 import torch
 
 from seatools.engine.rows import Batch, make_batch
-from seatools.lsn_detect.options import DetectOptions
 from seatools.streams.batches import record_batches
 from seatools.streams.digests import sha256_file
 from seatools.streams.errors import SeaError, UsageError
@@ -27,17 +29,25 @@ from seatools.text.packing import pack
 _SAMPLE_CHARACTERS = 200_000  # for the check of the script
 
 
+class Context(NamedTuple):
+    """A document, or a piece of one that is longer than a row."""
+
+    ids: np.ndarray  # uint32 [n]
+    half: int  # 0 or 1
+
+
 class Span(NamedTuple):
-    """Tokens [start, stop) of one row of a batch: one document, or a piece of one that was longer than a row."""
+    """Tokens [start, stop) of one row of a batch: one context, of this half of the corpus."""
 
     row: int
     start: int
     stop: int
+    half: int = 0
 
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """Rows for the model and where their documents lie; padding is in no span."""
+    """Rows for the model and where their contexts lie; padding is in no span."""
 
     batch: Batch
     spans: tuple[Span, ...]
@@ -47,14 +57,30 @@ class PackedBatch:
         return sum(span.stop - span.start for span in self.spans)
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which contexts of a corpus are read: those of shard `shard` of `num_shards` and, of these, of one rank."""
+
+    shard: int = 0
+    num_shards: int = 1
+    rank: int = 0
+    num_ranks: int = 1
+
+    def has(self, number: int) -> bool:
+        """Whether context `number` of the corpus is read here."""
+        pair = number // 2
+        return pair % self.num_shards == self.shard and (pair // self.num_shards) % self.num_ranks == self.rank
+
+
 @dataclass
 class CorpusCounts:
-    """What was read of one language."""
+    """What was read of one language, by all shards and ranks together."""
 
     num_docs: int = 0
+    """Contexts."""
     num_tokens: int = 0
     num_short: int = 0
-    """Documents left out because they were too short."""
+    """Contexts left out because they were too short."""
     sample: list[str] = field(default_factory=list)
     _characters: int = 0
 
@@ -93,62 +119,83 @@ def corpora_digests(corpora: Mapping[str, Sequence[str]]) -> dict[str, str]:
     return digests
 
 
-def token_documents(
+def contexts(
     paths: Sequence[str],
     documents: Documents,
-    options: DetectOptions,
     counts: CorpusCounts,
     *,
+    seq_len: int,
+    min_doc_tokens: int,
+    max_tokens: int,
     rejects: Rejects,
+    limit: int | None = None,
+    part: Part | None = None,
+    every: int | None = None,
     workers: int = 0,
-) -> Iterator[list[np.ndarray]]:
-    """Windows of documents (ids uint32 [n]) of one language until `max_tokens`; `counts` is filled on the way.
+) -> Iterator[list[Context]]:
+    """Windows of the contexts of one language that are in `part`, until the corpus has given `max_tokens`.
 
-    For PLND a document is cut to one row and left out if too short; for LAPE, which knows no documents, the last one
-    is cut so that exactly `max_tokens` are read.
+    `counts` is filled on the way, for the whole corpus. The last context is cut so that no more is read. A window ends
+    where `counts.num_tokens` passes a multiple of `every`.
     """
-    reader = RecordReader(list(paths), check=check_text, rejects=rejects, limit=options.limit)
+    part = part or Part()
+    reader = RecordReader(list(paths), check=check_text, rejects=rejects, limit=limit)
     for records in record_batches(reader):
-        window: list[np.ndarray] = []
+        window: list[Context] = []
         encoded = documents.encode([{"text": record.value["text"]} for record in records], workers=workers)
         for record, doc in zip(records, encoded, strict=True):
             if isinstance(doc, SeaError):
                 rejects.refuse(record, doc, reason="not usable")
                 continue
-            if options.method == "plnd" and len(doc.ids) < options.min_doc_tokens:
-                counts.num_short += 1
-                continue
-            room = options.seq_len if options.method == "plnd" else options.max_tokens - counts.num_tokens
-            window.append(doc.ids[:room])
             counts.keep_sample(record.value["text"])
-            counts.num_docs += 1
-            counts.num_tokens += len(window[-1])
-            if counts.num_tokens >= options.max_tokens:
-                yield window
-                return
+            for first in range(0, len(doc.ids), seq_len):
+                room = max_tokens - counts.num_tokens
+                ids = doc.ids[first : first + min(seq_len, room)]
+                if len(ids) < min_doc_tokens:
+                    counts.num_short += 1
+                    if room < min_doc_tokens:
+                        yield window
+                        return
+                    continue
+                if part.has(counts.num_docs):
+                    window.append(Context(ids, counts.num_docs % 2))
+                before = counts.num_tokens
+                counts.num_docs += 1
+                counts.num_tokens += len(ids)
+                if every is not None and before // every != counts.num_tokens // every:
+                    yield window
+                    window = []
         yield window
 
 
 def packed_batches(
-    windows: Iterable[Sequence[np.ndarray]],
+    window: Sequence[Context], *, seq_len: int, batch_tokens: int, pad_id: int, device: torch.device | str
+) -> Iterator[PackedBatch]:
+    """The contexts of a window packed into rows of at most `seq_len` tokens, about `batch_tokens` in a batch."""
+    num_rows = max(1, batch_tokens // seq_len)
+    rows = pack([len(context.ids) for context in window], seq_len)
+    for first in range(0, len(rows), num_rows):
+        spans: list[Span] = []
+        laid: list[list[tuple[np.ndarray, np.ndarray]]] = []
+        for number, row in enumerate(rows[first : first + num_rows]):
+            laid.append([])
+            at = 0
+            for index, start, length in row:
+                assert start == 0 and length == len(window[index].ids)  # none is longer than a row
+                laid[-1].append((window[index].ids, np.ones(length, np.uint8)))
+                spans.append(Span(number, at, at + length, window[index].half))
+                at += length
+        yield PackedBatch(make_batch(laid, None, pad_id, device), tuple(spans))
+
+
+def all_batches(
+    windows: Iterable[Sequence[Context]],
     *,
     seq_len: int,
     batch_tokens: int,
     pad_id: int,
     device: torch.device | str,
 ) -> Iterator[PackedBatch]:
-    """The documents of each window packed into rows of at most `seq_len` tokens, about `batch_tokens` in a batch."""
-    num_rows = max(1, batch_tokens // seq_len)
-    for docs in windows:
-        rows = pack([len(doc) for doc in docs], seq_len)
-        for first in range(0, len(rows), num_rows):
-            spans: list[Span] = []
-            laid: list[list[tuple[np.ndarray, np.ndarray]]] = []
-            for number, row in enumerate(rows[first : first + num_rows]):
-                laid.append([])
-                at = 0
-                for doc, start, length in row:
-                    laid[-1].append((docs[doc][start : start + length], np.zeros(length, np.uint8)))
-                    spans.append(Span(number, at, at + length))
-                    at += length
-            yield PackedBatch(make_batch(laid, None, pad_id, device), tuple(spans))
+    """`packed_batches` of each of `windows`, one after another."""
+    for window in windows:
+        yield from packed_batches(window, seq_len=seq_len, batch_tokens=batch_tokens, pad_id=pad_id, device=device)

@@ -1,105 +1,130 @@
-"""Everything that decides a detection, in one frozen object that the manifest stores whole."""
+"""What decides the statistics of a model on texts: all of it goes into the file, and files merge only where it agrees.
+
+How neurons are then chosen is another matter, and other options: `select.SelectOptions`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from seatools.streams.errors import UsageError
 
-METHODS = ("lape", "plnd", "random")
-PARTS = ("ffn", "v", "q", "k")
-ATTENTION_PARTS = ("v", "q", "k")
-TOP_K = 0.1
+PARTS = ("ffn", "shared", "q", "k", "v", "o")
+ATTENTION_PARTS = ("q", "k", "v", "o")
+QK_KINDS = ("closed", "exact")
+SEQ_LEN = 512
+TOP_K = (0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectOptions:
-    """Options of `sea lsn-detect`."""
+class StatsOptions:
+    """Options of a pass over texts."""
 
-    method: str = "lape"
-    seq_len: int = 512
-    """Tokens in a packed row; the longest document of PLND (longer ones are cut)."""
+    parts: tuple[str, ...] = PARTS
+    """Which neurons are measured: FFN, shared experts, rows of q, k and v, columns of o."""
+    seq_len: int | None = None
+    """Tokens in a packed row; a document that is longer is cut into contexts of so many. None: SEQ_LEN, or what the
+    model takes where that is less."""
+    min_doc_tokens: int = 8
+    """Contexts shorter than this are left out."""
     max_tokens: int = 1_000_000
-    """Tokens read per language; reading stops with the document that reaches them."""
+    """Tokens read per language."""
     limit: int | None = None
     """Records read per language."""
-    percentile: float = 0.95
-    """LAPE: a neuron counts as active in a language above this percentile of all probabilities."""
-    share: float = 0.01
-    """LAPE: this share of all FFN neurons, those of lowest entropy, is kept."""
-    top_k: float | None = None
-    """PLND: share of each layer and matrix selected in a document (TOP_K, unless there is a `threshold`)."""
-    threshold: float | None = None
-    """PLND: eps of the paper's rule Imp >= eps, instead of `top_k`."""
-    min_docs: float = 1.0
-    """PLND: tau, the share of a language's documents in which a neuron must be selected."""
-    parts: tuple[str, ...] = PARTS
-    """PLND: which matrices are looked at."""
-    min_doc_tokens: int = 8
-    """PLND: shorter documents are left out; one of two tokens would decide an intersection over thousands."""
+    top_k: tuple[float, ...] = TOP_K
+    """Shares of a place for which documents are counted that have a neuron among its most important."""
+    thresholds: tuple[float, ...] = ()
+    """Importances for which documents are counted in which a neuron reaches them."""
+    qk: str = "closed"
+    """How rows of q and k are measured: to first order in the softmax, or exactly, which costs head_dim softmaxes."""
+    exact_norm: bool = False
+    """FFN of a model that norms what its blocks give: the change after that norm, not before it."""
+    taylor: bool = False
+    """The loss-aware score as well, by a backward pass."""
     batch_tokens: int = 8192
-    """Tokens in a forward pass, at least one row."""
-    like_path: str | None = None
-    """random: the neuron file whose counts are matched."""
-    seed: int = 0
+    """Tokens in a forward pass, at least one row; changes results by rounding only."""
+    shard: tuple[int, int] = (0, 1)
+    """(i, N): read the contexts of shard i, from 0, of N."""
+    stop_jaccard: float | None = None
+    """Stop when the choices from the two halves of what was read agree so well, in every language."""
+    check_every: int = 100_000
+    """Tokens per language between two looks at the halves."""
     device: str = "auto"
     dtype: str = "auto"
+    """Of the weights and the forward pass; sums are float32 within a batch and float64 over batches."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise UsageError(f"unknown method {self.method!r}", fix=f"use one of {', '.join(METHODS)}")
-        if (self.method == "random") != (self.like_path is not None):
-            raise UsageError("--method random and --like FILE belong together")
-        if self.method != "plnd" and (self.top_k is not None or self.threshold is not None):
-            raise UsageError("--top-k and --threshold belong to --method plnd")
-        if self.top_k is not None and self.threshold is not None:
-            raise UsageError("--top-k and --threshold are two rules; give one")
-        if self.seq_len < 8 or self.max_tokens < 1 or self.batch_tokens < 1 or self.min_doc_tokens < 2:
-            raise UsageError("--seq-len must be 8 or more, --min-doc-tokens 2 or more, token numbers positive")
-        if self.min_doc_tokens > self.seq_len:
-            raise UsageError(f"--min-doc-tokens {self.min_doc_tokens} is more than --seq-len {self.seq_len}")
-        shares = (
-            ("--percentile", self.percentile), ("--share", self.share), ("--top-k", self.top_k),
-            ("--min-docs", self.min_docs),
-        )  # fmt: skip
-        for flag, value in shares:
-            if value is not None and not 0 < value <= 1:
-                raise UsageError(f"{flag} {value} is not a share", fix="more than 0, at most 1")
-        if self.threshold is not None and not 0 < self.threshold < float("inf"):
-            raise UsageError(f"--threshold {self.threshold} is not a positive number")
         if not self.parts or any(part not in PARTS for part in self.parts):
-            raise UsageError(
-                f"--parts {','.join(self.parts)}", fix=f"some of {','.join(PARTS)}, or attention for v,q,k"
-            )
+            raise _bad_parts(",".join(self.parts))
+        least = 8 if self.seq_len is None else self.seq_len
+        if least < 8 or self.max_tokens < 1 or self.batch_tokens < 1 or self.min_doc_tokens < 2:
+            raise UsageError("--seq-len must be 8 or more, --min-doc-tokens 2 or more, token numbers positive")
+        if self.seq_len is not None and self.min_doc_tokens > self.seq_len:
+            raise UsageError(f"--min-doc-tokens {self.min_doc_tokens} is more than --seq-len {self.seq_len}")
+        if self.max_tokens < self.min_doc_tokens:
+            raise UsageError(f"--max-tokens {self.max_tokens} is less than --min-doc-tokens {self.min_doc_tokens}")
+        if self.qk not in QK_KINDS:
+            raise UsageError(f"--qk {self.qk}", fix=f"one of {', '.join(QK_KINDS)}")
+        for share in self.top_k:
+            if not 0 < share <= 1:
+                raise UsageError(f"--top-k {share} is not a share", fix="more than 0, at most 1")
+        for threshold in self.thresholds:
+            if not 0 < threshold < math.inf:
+                raise UsageError(f"--threshold {threshold} is not a positive number")
+        if self.stop_jaccard is not None and not 0 < self.stop_jaccard <= 1:
+            raise UsageError(f"--stop-jaccard {self.stop_jaccard} is not a share", fix="0.9, for example")
+        if self.stop_jaccard is not None and self.shard[1] > 1:
+            raise UsageError("--stop-jaccard needs all of the text; --shard has a part of it")
+        if self.check_every < 1:
+            raise UsageError(f"--check-every {self.check_every}", fix="1 or more tokens")
 
-    @property
-    def rule(self) -> tuple[float | None, float | None]:
-        """PLND's rule in one document as (top_k, threshold): one of them is None."""
-        return (None, self.threshold) if self.threshold is not None else (self.top_k or TOP_K, None)
+    def fitted(self, positions: int | None) -> tuple[StatsOptions, int]:
+        """These options with the length of a row, and that length, for a model of `positions` (None: any number)."""
+        if self.seq_len is not None and positions is not None and self.seq_len > positions:
+            raise UsageError(f"--seq-len {self.seq_len} is more than the model's {positions} positions")
+        seq_len = self.seq_len or min(SEQ_LEN, positions or SEQ_LEN)
+        return replace(self, seq_len=seq_len), seq_len
 
-    def thresholds(self) -> dict[str, Any]:
-        """What the neuron file says of how its neurons were chosen."""
-        if self.method == "random":
-            return {"like": self.like_path, "seed": self.seed}
-        read = {"seq_len": self.seq_len, "max_tokens": self.max_tokens, "limit": self.limit}
-        if self.method == "lape":
-            return read | {"percentile": self.percentile, "share": self.share}
-        top_k, threshold = self.rule
-        rule: dict[str, Any] = {"top_k": top_k} if threshold is None else {"threshold": threshold}
-        parts = {"parts": list(self.parts), "min_doc_tokens": self.min_doc_tokens}
-        return read | rule | parts | {"min_docs": self.min_docs}
+    def recorded(self, parts: tuple[str, ...], dtype: str) -> dict[str, Any]:
+        """What the file says of how it was made; statistics merge only where this is equal. `parts` of the model."""
+        return {
+            "parts": list(parts), "seq_len": self.seq_len, "min_doc_tokens": self.min_doc_tokens,
+            "top_k": list(self.top_k), "thresholds": list(self.thresholds), "qk": self.qk,
+            "exact_norm": self.exact_norm, "taylor": self.taylor, "dtype": dtype,
+        }  # fmt: skip
 
 
 def parse_parts(text: str) -> tuple[str, ...]:
-    """`ffn,attention` -> ("ffn", "v", "q", "k"), in the order of PARTS."""
+    """`ffn,attention` -> ("ffn", "q", "k", "v", "o"), `all` -> PARTS, in the order of PARTS."""
+    groups: Mapping[str, tuple[str, ...]] = {"attention": ATTENTION_PARTS, "all": PARTS}
     names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in (*PARTS, "attention")]
-    if unknown or not names:
+    if not names or any(name not in (*PARTS, *groups) for name in names):
         raise _bad_parts(text)
-    wanted = {part for name in names for part in (ATTENTION_PARTS if name == "attention" else (name,))}
+    wanted = {part for name in names for part in groups.get(name, (name,))}
     return tuple(part for part in PARTS if part in wanted)
 
 
+def parse_core(text: str) -> str | int:
+    """`all` -> "all", `3` -> 3."""
+    if text == "all":
+        return text
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"--core {text}", fix="all, or a number of languages from 2")
+    return int(text)
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """`1/4` -> (1, 4); None -> (0, 1)."""
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text or "0/1")
+    index, number = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 0 <= index < number:
+        raise UsageError(f'--shard "{text}" is no shard', fix="--shard 0/4 to --shard 3/4")
+    return index, number
+
+
 def _bad_parts(text: str) -> UsageError:
-    return UsageError(f"--parts {text}", fix=f"some of {','.join(PARTS)}, or attention for v,q,k")
+    return UsageError(f"--parts {text}", fix=f"some of {','.join(PARTS)}; attention for q,k,v,o; or all")

@@ -1,85 +1,152 @@
-"""What was found, for people and for programs: one row a language."""
+"""What was found, for people and for programs: one row a language.
+
+From places and chosen neurons, without the model: those of a selection, or those of a neuron file (`file_places`).
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
 
-from seatools.engine.neurons import COLUMN_PROJECTIONS, NeuronSet, ffn_layers
+import numpy as np
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+from seatools.engine.neuron_layout import Place, WeightView, parse_layout
+from seatools.engine.neurons import NeuronSet
+from seatools.lsn_detect.neuron_weights import Chosen, Key, as_chosen
+from seatools.lsn_detect.random_control import FFN_PARTS
+from seatools.streams.errors import SeaError
 
-_PLACE = re.compile(r"layers\.(\d+)\.(?:.+\.)?(\w+)_proj$")
-# A gate row, an up row and a down column of one index are one neuron.
-_MATRIX = {"gate": "ffn", "up": "ffn", "down": "ffn", "v": "v", "q": "q", "k": "k", "o": "o"}
-_ORDER = ("ffn", "v", "q", "k", "o")
+_LLAMA = re.compile(r"((?:.+\.)?layers\.(\d+)\.(?:.+\.)?)(gate|up|down|q|k|v|o)_proj")
+_SEVERAL = 3
+_BARS, _MOST_BARS = " ▁▂▃▄▅▆▇█", 12
 
 
 def report_rows(
-    model: PreTrainedModel, sets: NeuronSet, *, method: str, reads: Mapping[str, Mapping[str, int]]
+    places: Sequence[Place],
+    sets: Mapping[str, Mapping[Key, Chosen]],
+    *,
+    method: str,
+    num_parameters: int,
+    reads: Mapping[str, Mapping[str, int]] | None = None,
 ) -> list[dict[str, Any]]:
-    """One record a language: how many neurons, where, what share of the model, the overlap with the other languages.
+    """One record a language: how many neurons, where, what share of the model, what it shares with other languages.
 
-    `reads`: what was read of each language (tokens, documents), added as it is. `ffn_share` is of all FFN neurons,
-    `parameter_share` of all parameters; `overlap` is the Jaccard index, 0 for two empty sets.
+    `by_matrix` and `per_layer_by_matrix`: by part, those with any neuron. `ffn_share` is of all FFN neurons (shared
+    experts included; None without FFN places), `parameter_share` of all parameters. `overlap` is the Jaccard index,
+    `covers` the share of the other's neurons that are this language's too (PLND, eq. 11); both 0 for empty sets.
+    `held_by`: how many of its neurons are of one language, of two, of three or more. `reads`: what was read of each
+    language (tokens, documents), added as it is.
     """
-    total_ffn = sum(layer.down.in_features for layer in ffn_layers(model))
-    total = sum(parameter.numel() for parameter in model.parameters())
-    num_layers = len(ffn_layers(model))
-    members = {lang: _members(weights) for lang, weights in sets.items()}
-    rows = []
-    for lang, weights in sets.items():
-        by_matrix = {matrix: sum(m == matrix for _, m, _ in members[lang]) for matrix in _ORDER}
-        by_matrix = {matrix: number for matrix, number in by_matrix.items() if number}
-        per_layer = [sum(at == layer for at, _, _ in members[lang]) for layer in range(num_layers)]
-        parameters = sum(_numel(model, name) * len(neurons.indices) for name, neurons in weights.items())
-        overlap = {
-            other: round(_jaccard(members[lang], theirs), 6) for other, theirs in members.items() if other != lang
-        }
-        rows.append(
-            {"lang": lang, "method": method, "num_neurons": len(members[lang]), "by_matrix": by_matrix,
-             "ffn_share": by_matrix.get("ffn", 0) / total_ffn, "parameter_share": parameters / total,
-             "per_layer": per_layer, "overlap": overlap} | dict(reads.get(lang, {}))
+    order = [place.key for place in places]
+    num_layers = 1 + max(layer for layer, _ in order)
+    parts = list(dict.fromkeys(part for _, part in order))
+    total_ffn = sum(place.size for place in places if place.part in FFN_PARTS)
+    rows = {lang: np.concatenate([_mask(chosen, place) for place in places]) for lang, chosen in sets.items()}
+    num_langs = np.sum(list(rows.values()), axis=0)
+    report = []
+    for lang, mine in rows.items():
+        counts = {place.key: int(_mask(sets[lang], place).sum()) for place in places}
+        layers = {part: [counts.get((layer, part), 0) for layer in range(num_layers)] for part in parts}
+        layers = {part: row for part, row in layers.items() if any(row)}
+        by_matrix = {part: sum(row) for part, row in layers.items()}
+        parameters = sum(counts[place.key] * place.parameters for place in places)
+        others = {other: theirs for other, theirs in rows.items() if other != lang}
+        shared = {other: int((mine & theirs).sum()) for other, theirs in others.items()}
+        held = num_langs[mine].clip(max=_SEVERAL)
+        report.append(
+            {
+                "lang": lang, "method": method, "num_neurons": int(mine.sum()), "by_matrix": by_matrix,
+                "ffn_share": sum(by_matrix.get(part, 0) for part in FFN_PARTS) / total_ffn if total_ffn else None,
+                "parameter_share": parameters / num_parameters,
+                "per_layer": [sum(row[layer] for row in layers.values()) for layer in range(num_layers)],
+                "per_layer_by_matrix": layers,
+                "overlap": {other: _ratio(shared[other], (mine | theirs).sum()) for other, theirs in others.items()},
+                "covers": {other: _ratio(shared[other], theirs.sum()) for other, theirs in others.items()},
+                "held_by": {name: int((held == number).sum()) for number, name in ((1, "1"), (2, "2"), (3, "3+"))},
+            }
+            | dict((reads or {}).get(lang, {}))
         )  # fmt: skip
-    return rows
+    return report
 
 
-def _members(weights: Mapping[str, Any]) -> set[tuple[int, str, int]]:
-    """(layer, matrix, index) of every neuron."""
-    found = set()
-    for name, neurons in weights.items():
-        match = _PLACE.search(name)
-        assert match is not None, name  # load_neurons and as_weights give no others
-        found |= {(int(match[1]), _MATRIX[match[2]], int(i)) for i in neurons.indices}
-    return found
+def file_rows(sets: NeuronSet, metadata: Mapping[str, str]) -> list[dict[str, Any]]:
+    """`report_rows` of a neuron file as `load_neurons` gives it. `parameter_share` is None if it has no layout."""
+    places, complete = file_places(sets, metadata)
+    chosen = {lang: as_chosen(places, weights)[0] for lang, weights in sets.items()}
+    num_parameters = int(metadata["num_parameters"])
+    rows = report_rows(places, chosen, method=metadata["method"], num_parameters=num_parameters)
+    return rows if complete else [row | {"parameter_share": None} for row in rows]
 
 
-def _numel(model: PreTrainedModel, name: str) -> int:
-    """Parameters of one neuron of this weight."""
-    linear: Any = model.get_submodule(name)
-    if name.endswith(COLUMN_PROJECTIONS):
-        return linear.out_features
-    return linear.in_features + (linear.bias is not None)
+def file_places(sets: NeuronSet, metadata: Mapping[str, str]) -> tuple[tuple[Place, ...], bool]:
+    """The places of a neuron file, and whether they are complete: from its `layout`, else from the names of `sizes`.
+
+    Names tell the places of Llama's separate projections only, and not what a neuron weighs; SeaError, with the
+    weight, for neurons in others.
+    """
+    if "layout" in metadata:
+        return parse_layout(metadata["layout"], "neurons"), True
+    views: dict[Key, list[WeightView]] = {}
+    for name, size in json.loads(metadata["sizes"]).items():
+        match = _LLAMA.fullmatch(name)
+        if match is not None:
+            part = "ffn" if match[3] in ("gate", "up", "down") else match[3]
+            views.setdefault((int(match[2]), part), []).append(WeightView(name, size, 1))
+    known = {view.name for of_place in views.values() for view in of_place}
+    strange = sorted({name for weights in sets.values() for name in weights} - known)
+    if strange or not views:
+        raise SeaError(
+            f'without a layout the place of "{(strange or ["its weights"])[0]}" cannot be known',
+            fix="make the file again with `sea lsn-detect`",
+        )
+    found = (Place(layer, part, of_place[0].size, tuple(of_place)) for (layer, part), of_place in views.items())
+    return tuple(sorted(found, key=lambda place: place.layer)), False
 
 
-def _jaccard(first: set[Any], second: set[Any]) -> float:
-    return round(len(first & second) / len(first | second), 6) if first or second else 0.0
+def _mask(chosen: Mapping[Key, Chosen], place: Place) -> np.ndarray:
+    return chosen[place.key].mask if place.key in chosen else np.zeros(place.size, dtype=bool)
+
+
+def _ratio(part: int, whole: Any) -> float:
+    return round(part / int(whole), 6) if whole else 0.0
 
 
 def print_table(rows: list[dict[str, Any]], stream: IO[str]) -> None:
-    """The rows for a terminal: counts and shares, neurons by layer, overlap."""
+    """The rows for a terminal: counts and shares, neurons by part and by layer, and the most similar language.
+
+    `own` are neurons of this language alone; a bar of `by layer` is the mean of some layers if there are more than 12.
+    """
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"language-specific neurons, {rows[0]['method']}")
-    for column in ("lang", "neurons", "FFN %", "parameters %", "by matrix", "by layer", "overlap"):
-        table.add_column(column, justify="right" if column in ("neurons", "FFN %", "parameters %") else "left")
+    num_layers = len(rows[0]["per_layer"])
+    table = Table(title=f"language-specific neurons, {rows[0]['method']}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    numbers = ("neurons", "own", "FFN %", "param %")
+    for column in ("lang", *numbers, "by part", f"layers 0-{num_layers - 1}", "overlap"):
+        narrow = _MOST_BARS if column.startswith("layers") else None
+        table.add_column(column, justify="right" if column in numbers else "left", min_width=narrow)
     for row in rows:
         table.add_row(
-            row["lang"], f"{row['num_neurons']:,}", f"{100 * row['ffn_share']:.2f}",
-            f"{100 * row['parameter_share']:.3f}", " ".join(f"{k} {v}" for k, v in row["by_matrix"].items()),
-            " ".join(map(str, row["per_layer"])), " ".join(f"{k} {v:.2f}" for k, v in row["overlap"].items()),
+            row["lang"], f"{row['num_neurons']:,}", f"{row['held_by']['1']:,}", _percent(row["ffn_share"], 2),
+            _percent(row["parameter_share"], 3), " ".join(f"{k} {v}" for k, v in row["by_matrix"].items()),
+            _bars(row["per_layer"]), _nearest(row["overlap"]),
         )  # fmt: skip
     Console(file=stream).print(table)
+
+
+def _bars(per_layer: Sequence[int]) -> str:
+    means = [float(np.mean(layers)) for layers in np.array_split(per_layer, min(_MOST_BARS, len(per_layer)))]
+    most = max(means) or 1.0
+    return "".join(_BARS[round(mean / most * (len(_BARS) - 1))] for mean in means)
+
+
+def _nearest(overlap: Mapping[str, float]) -> str:
+    nearest = max(overlap, key=lambda other: overlap[other], default=None)
+    return "" if nearest is None else f"{nearest} {overlap[nearest]:.2f}"
+
+
+def _percent(share: float | None, digits: int) -> str:
+    return "" if share is None else f"{100 * share:.{digits}f}"

@@ -241,9 +241,9 @@ def _run(request: Request, options: TrainOptions, stages: list[Stage], argv: lis
     """In this process, in the place that a launcher gave it, or in N processes that this one starts and watches."""
     import dataclasses
 
+    from seatools.engine.launch import must_launch, num_processes, relaunch
     from seatools.engine.stop_signals import EndOnSignal
     from seatools.engine.world import SINGLE, is_lost, join_world, place_in
-    from seatools.train.launch import must_launch, num_processes, relaunch
     from seatools.train.session import run_session
     from seatools.train.staged import check_launch, run_stages
 
@@ -278,7 +278,7 @@ def _print_launch(kind: str, argv: list[str], nproc: str | None, nodes: int, *, 
         raise UsageError("no pipe reaches a batch job", fix="put the data into a file, and name that")
     import sys
 
-    from seatools.train.launch import num_processes, slurm_script
+    from seatools.engine.launch import num_processes, slurm_script
 
     sys.stdout.write(slurm_script(argv, num_processes(nproc or "1"), nodes))
     return 0

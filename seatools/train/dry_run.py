@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from seatools.engine.launch import num_processes
 from seatools.streams.errors import UsageError
 from seatools.streams.records import dump
 from seatools.train.checks import check_first_records, check_request
 from seatools.train.data import SPOOL
-from seatools.train.launch import num_processes
 from seatools.train.options import TrainOptions
 from seatools.train.plan import describe, plan_options, plan_text, planned_data
 from seatools.train.session import Request, look_at, open_folder

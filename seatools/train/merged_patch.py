@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from seatools.engine.patch import Part, Patch, bits
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.float_bits import from_float32, to_float32
-from seatools.train.patch import Part, Patch, bits
 
 OVERLAPS = ("error", "mean", "sum", "first")
 

@@ -14,7 +14,7 @@ from seatools.streams.flags import Debug, DryRun, Force, Json, OutputPath, Quiet
 from seatools.streams.messages import Messages
 
 if TYPE_CHECKING:
-    from seatools.train.patch import Patch
+    from seatools.engine.patch import Patch
     from seatools.train.patched_folder import Direction
 
 _apply, _subtract, _merge, _show = new_app(), new_app(), new_app(), new_app()
@@ -60,8 +60,8 @@ def apply_patch(
     One whole patch gives the trained checkpoint to the bit. Rows that several patches change are refused, or with
     --on-overlap become old + the sum of their scaled differences, its mean, or what the first patch makes of them.
     """
+    from seatools.engine.patch import load_patch
     from seatools.train.merged_patch import merge
-    from seatools.train.patch import load_patch
 
     patch = merge([load_patch(path) for path in patches], scale, on_overlap)
     options = {"scale": scale or [1.0], "on_overlap": on_overlap, "inexact": inexact}
@@ -89,8 +89,8 @@ def subtract_patch(
       sea train subtract-patch MODEL th.patch.safetensors -o BASE
       sea train subtract-patch OTHER th.patch.safetensors -o OUT --inexact   # unlearning: minus (new - old)
     """
+    from seatools.engine.patch import load_patch
     from seatools.train.merged_patch import merge
-    from seatools.train.patch import load_patch
 
     messages = Messages(quiet, verbose)
     options = {"scale": scale, "inexact": inexact}
@@ -167,10 +167,10 @@ def merge_patches(
                           mean   old + that sum / the number of patches that change the row
                           first  what the first patch named makes of it
     """
+    from seatools.engine.patch import load_patch, write_patch
     from seatools.streams.manifest import Manifest
     from seatools.streams.outputs import check_output, open_output
     from seatools.train.merged_patch import merge
-    from seatools.train.patch import load_patch, write_patch
 
     messages = Messages(quiet, verbose)
     check_output(output, force=force, inputs=patches)
@@ -193,9 +193,9 @@ def show_patch(patches: Patches, json: Json = False, debug: Debug = False) -> No
     """What patches hold: languages, tensors, rows and columns, and the base they belong to."""
     import sys
 
+    from seatools.engine.patch import load_patch
     from seatools.streams.flags import prints_jsonl
     from seatools.streams.records import dump
-    from seatools.train.patch import load_patch
 
     for patch in map(load_patch, patches):
         if not prints_jsonl(json):

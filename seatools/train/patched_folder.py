@@ -17,13 +17,13 @@ from typing import Literal
 
 import numpy as np
 
+from seatools.engine.patch import Part, Patch, bits, config_architecture, folder_tensors, stored_slice
 from seatools.streams.errors import CheckFailed, SeaError
 from seatools.streams.float_bits import STORED, from_float32, to_float32
 from seatools.streams.messages import Messages
 from seatools.streams.weight_files import Digests, write_weights
 from seatools.streams.weight_headers import INDEX, OTHER_WEIGHTS, Tensor, file_tensors, weight_files
 from seatools.text.tokenizer import load_tokenizer
-from seatools.train.patch import Part, Patch, bits, config_architecture, folder_tensors, stored_slice
 
 _RECORDS = ("*.manifest.json", "metrics.jsonl", ".*")
 _BLOCK = 1 << 20

@@ -26,13 +26,17 @@ from seatools.train.train_spec import TrainSpec
 
 Shapes = dict[str, tuple[int, ...]]
 # Buffers that older versions wrote into checkpoints and that every version computes by itself.
-_COMPUTED = re.compile(r"(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_)?bias)$")
-_COLUMNS = ("down_proj", "o_proj")
+_COMPUTED = re.compile(r"(^|\.)(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_)?bias)$")
+# Projections whose neurons are input features, by the names that `engine.neuron_layers` looks for.
+_COLUMNS = re.compile(r"(down_proj|o_proj|out_proj|c_proj|dense|dense_4h_to_h|fc2|fc_out|w2)$")
+_TRANSPOSED = ("gpt2",)  # their weights are Conv1D's, [in, out]
 
 
 @dataclass(frozen=True)
 class Part:
-    """What is trained of one weight: `count` numbers; `dim` 0: rows, 1: columns, None: all of it."""
+    """What is trained of one weight: `count` numbers; `dim` 0: rows, 1: columns, None: all of it.
+
+    Rows are output features, also where a weight is stored transposed."""
 
     count: int
     dim: int | None = None
@@ -102,22 +106,26 @@ def planned_parts(
     whole = {name for name in shapes if spec.all or (spec.embeddings and _is_vocabulary(name))}
     numbers = set(spec.layer_numbers())
     whole |= {name for name in shapes if layer_of(name) in numbers}
-    chosen: dict[str, tuple[int, np.ndarray]] = {}
+    chosen: dict[str, tuple[int, np.ndarray, int]] = {}  # dim, index, numbers in each
     if spec.new_rows:
         for name, shape in shapes.items():
             if _is_vocabulary(name):
                 last = vocab_size or shape[0]
                 ids = new_row_ids(model_path) if first_new_row is None else range(first_new_row, last)
-                chosen[name] = (0, np.asarray(ids, dtype=np.int64))
-    for name, index in _neurons(spec.neurons, neuron_langs).items():
-        dim = 1 if name.endswith(_COLUMNS) else 0
-        for parameter in (f"{name}.weight", f"{name}.bias"):
+                chosen[name] = (0, np.asarray(ids, dtype=np.int64), math.prod(shape[1:]))
+    neurons = _neurons(spec.neurons, neuron_langs)
+    transposed = bool(neurons) and text_config(model_path).get("model_type") in _TRANSPOSED
+    for name, index in neurons.items():
+        stored = _stored(name, shapes)
+        dim = 1 if _COLUMNS.search(name) else 0
+        for parameter in (f"{stored}.weight", f"{stored}.bias"):
             if parameter in shapes and len(shapes[parameter]) > dim:
-                chosen[parameter] = (dim, index)
+                shape = shapes[parameter][::-1] if transposed else shapes[parameter]
+                chosen[parameter] = (dim, index, math.prod(shape) // shape[dim])
     parts = {name: Part(math.prod(shapes[name])) for name in shapes if name in whole}
-    for name, (dim, index) in chosen.items():
+    for name, (dim, index, each) in chosen.items():
         if name not in whole and len(index):
-            parts[name] = Part(len(index) * math.prod(shapes[name]) // shapes[name][dim], dim)
+            parts[name] = Part(len(index) * each, dim)
     if not parts:
         raise SeaError(f"--train {spec.text} names nothing that this model has: nothing to train")
     return parts
@@ -125,6 +133,20 @@ def planned_parts(
 
 def _is_vocabulary(name: str) -> bool:
     return name.endswith((*EMBEDDINGS, *HEADS, "lm_head.bias"))
+
+
+def _stored(name: str, shapes: Shapes) -> str:
+    """The weight that a neuron file calls `name`, as the checkpoint calls it: perhaps with another prefix."""
+    if f"{name}.weight" in shapes:
+        return name
+    tail = re.compile(r"(?:^|\.)(?:layers|h|blocks|block)\.\d+\..+$").search(name)
+    end = tail[0].lstrip(".") + ".weight" if tail else ""
+    found = [stored for stored in shapes if end and (stored == end or stored.endswith("." + end))]
+    if len(found) != 1:
+        experts = re.search(r"experts\.(gate_up_proj|down_proj)$", name)
+        why = "holds the neurons of all experts: parts of fused experts cannot be trained"
+        raise SeaError(f"{name} {why if experts else 'is no weight of this model'}")
+    return found[0].removesuffix(".weight")
 
 
 def _neurons(files: Sequence[str], langs: Sequence[str]) -> dict[str, np.ndarray]:

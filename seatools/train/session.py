@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from seatools.engine.patch import save_patch
 from seatools.engine.run_folder import CHECKPOINTS, METRICS, RunFolder
 from seatools.streams.digests import folder_digest
 from seatools.streams.errors import SeaError, UsageError
@@ -41,7 +42,6 @@ from seatools.train.eval_data import eval_paths, read_eval_sets
 from seatools.train.forgetting import ForgettingGauge, ForgettingOptions, read_baseline
 from seatools.train.new_rows import NEW_ROWS, NEW_TOKENS
 from seatools.train.options import TrainOptions
-from seatools.train.patch import save_patch
 from seatools.train.trackers import open_tracker
 from seatools.train.train_spec import parse_train
 

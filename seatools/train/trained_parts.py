@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from seatools.engine.neurons import check_architecture, load_neurons, selections, union
+from seatools.engine.neuron_parts import selections
+from seatools.engine.neurons import check_architecture, load_neurons, union
+from seatools.engine.patch import TrainedSlice
 from seatools.engine.selected import Selection, remove, select
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.messages import Messages
 from seatools.train.new_rows import new_row_ids
-from seatools.train.patch import TrainedSlice
 from seatools.train.train_spec import TrainSpec
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _choose_neurons(
 
 
 def trained_slices(model: PreTrainedModel, parts: Iterable[Part]) -> list[TrainedSlice]:
-    """The trained values of `parts` (of all stages of a run) as they stand in the model, for `patch.save_patch`.
+    """The trained values of `parts` (of all stages of a run) as they stand in the model, for `engine.patch.save_patch`.
 
     A sharded parameter is gathered, so every rank must call this. Values that are on the CPU already are not copied.
     """

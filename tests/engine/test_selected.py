@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+from transformers.pytorch_utils import Conv1D
 
 from seatools.engine.loss import summed_loss, target_log_probs
 from seatools.engine.rows import Batch, make_batch
@@ -28,11 +29,13 @@ def parts_of(model: Any) -> list[tuple[str, int, torch.Tensor]]:
     """Some of every Linear and Embedding: rows (one, in some), columns, bias entries, vocabulary rows."""
     chosen = []
     for name, _ in model.named_parameters():
-        if "norm" in name:
+        if "norm" in name or ".ln_" in name:
             continue
-        if "embed" in name or "lm_head.weight" in name:
+        if "embed" in name or "wte" in name or "lm_head.weight" in name:
             chosen.append((name, 0, torch.tensor([0, 5, 6, 50, 96])))  # 0 is the padding token
-        elif "down_proj" in name or "o_proj" in name:
+        elif "wpe" in name:
+            chosen.append((name, 0, torch.tensor([0, 3])))
+        elif "down_proj" in name or "o_proj" in name or "c_proj.weight" in name:
             chosen.append((name, 1, torch.tensor([2])))
         else:
             chosen.append((name, 0, torch.tensor([1, 4] if "bias" in name else [7])))
@@ -55,15 +58,16 @@ def check_equal(parts: list[tuple[str, Selection]], want: dict[str, torch.Tensor
 
 @pytest.mark.parametrize(
     ("family", "tie"),
-    [("llama", True), ("llama", False), ("qwen2", True), ("gemma2", False), ("gemma3", True), ("phi", False)],
-)
+    [("llama", True), ("llama", False), ("qwen2", True), ("gemma2", False), ("gemma3", True), ("phi", False),
+     ("gpt2", True), ("phi3", False)],
+)  # fmt: skip
 def test_gradients_are_those_of_masked_full_training_to_the_bit(
     tiny_model: Callable[..., Any], family: str, tie: bool
 ) -> None:
     model, batch = tiny_model(family, tie_word_embeddings=tie), example()
     want = full_gradients(model, lambda: summed_loss(model, batch)[0] * 0.3)
     parts = select(model, parts_of(model))
-    assert any(name.endswith(".bias") for name, _ in parts) == (family in ("qwen2", "phi"))
+    assert any(name.endswith(".bias") for name, _ in parts) == (family in ("qwen2", "phi", "gpt2"))
     (summed_loss(model, batch)[0] * 0.3).backward()
     check_equal(parts, want)
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -104,6 +108,10 @@ def test_micro_batches_add_up_and_recomputation_changes_nothing(tiny_model: Call
         check_equal(parts, want)
 
 
+def conv1d(inputs: int, outputs: int) -> nn.Module:
+    return Conv1D(outputs, inputs)
+
+
 @pytest.mark.parametrize("tokens", [1, 7, 300, 768])
 @pytest.mark.parametrize("k", [1, 2, 5, 33])
 def test_shapes_of_products_do_not_matter(tokens: int, k: int) -> None:
@@ -111,8 +119,8 @@ def test_shapes_of_products_do_not_matter(tokens: int, k: int) -> None:
     x = torch.randn(1, tokens, 96, generator=generator)
     y = torch.randn(1, tokens, 160, generator=generator)
     index = torch.arange(k) * 2
-    for dim in (0, 1):
-        linear = nn.Linear(96, 160)
+    for kind, dim in ((nn.Linear, 0), (nn.Linear, 1), (conv1d, 0), (conv1d, 1)):
+        linear = kind(96, 160)
         linear(x).backward(y)
         assert linear.weight.grad is not None and linear.bias.grad is not None
         want = linear.weight.grad, linear.bias.grad
@@ -124,7 +132,8 @@ def test_shapes_of_products_do_not_matter(tokens: int, k: int) -> None:
         assert torch.equal(rows.values.grad, want[0].index_select(dim, index))
         assert torch.equal(entries.values.grad, want[1].index_select(0, index))
         plain = x.clone().requires_grad_()
-        nn.functional.linear(plain, linear.weight, linear.bias).backward(y)
+        remove(linear)
+        linear(plain).backward(y)
         assert torch.equal(inputs.grad, plain.grad)
 
 
@@ -145,12 +154,14 @@ def test_bf16_gradients_are_products_in_fp32() -> None:
     x = torch.randn(300, 64, generator=generator).bfloat16()
     y = torch.randn(300, 48, generator=generator).bfloat16()
     index = torch.tensor([3, 20])
-    for dim in (0, 1):
-        linear = nn.Linear(64, 48).bfloat16()
+    for kind, dim in ((nn.Linear, 0), (nn.Linear, 1), (conv1d, 0), (conv1d, 1)):
+        linear = kind(64, 48).bfloat16()
         parts = [part for _, part in select(linear, [("weight", dim, index), ("bias", 0, index)])]
         for _ in range(2):
             linear(x).backward(y)
-        want = 2 * (y.float().t() @ x.float()).index_select(dim, index), 2 * y.float().sum(0)[index]
+        whole = y.float().t() @ x.float()
+        whole = whole if kind is nn.Linear else whole.t()
+        want = 2 * whole.index_select(dim, index), 2 * y.float().sum(0)[index]
         for part, expected in zip(parts, want, strict=True):
             assert part.values.grad is not None and part.values.grad.dtype == torch.float32
             torch.testing.assert_close(part.values.grad, expected, atol=1e-4, rtol=1e-5)
@@ -163,8 +174,9 @@ def test_bf16_gradients_are_products_in_fp32() -> None:
 def test_only_what_a_column_needs_of_the_input_is_kept() -> None:
     saved: list[tuple[int, ...]] = []
     x = torch.randn(20, 64)
-    for dim, shape in ((0, (20, 64)), (1, (20, 2))):
-        linear = nn.Linear(64, 48)
+    for kind, dim, shape in ((nn.Linear, 0, (20, 64)), (nn.Linear, 1, (20, 2)), (conv1d, 1, (20, 64)),
+                             (conv1d, 0, (20, 2))):  # fmt: skip
+        linear = kind(64, 48)
         saved.clear()
         select(linear, [("weight", dim, torch.tensor([3, 9])), ("bias", 0, torch.tensor([1]))])
         with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(tuple(t.shape)) or t, lambda t: t):

@@ -28,7 +28,7 @@ TOLERANCE = dict.fromkeys(CASES, 1e-6) | {"bf16": 2e-3}
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All cases by one process and by two, and the second half of one's by two."""
-    from seatools.train.launch import _free_port
+    from seatools.engine.launch import _free_port
 
     out = tmp_path_factory.mktemp("runs")
     for name in CASES:

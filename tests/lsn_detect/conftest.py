@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny_families
 import torch
+from two_languages import ENGLISH, THAI, save_model
 
-from seatools.lsn_detect.corpora import PackedBatch, packed_batches
+from seatools.lsn_detect.corpora import Context, PackedBatch, packed_batches
 
 torch.set_num_threads(1)  # tiny matrices gain nothing from threads
 
@@ -52,9 +54,23 @@ def documents() -> Callable[..., list[np.ndarray]]:
 
 @pytest.fixture(scope="session")
 def batches() -> Callable[..., list[PackedBatch]]:
-    """`batches(docs, seq_len=20)`: packed, two rows a batch."""
+    """`batches(docs, seq_len=20)`: packed, two rows a batch; documents of the two halves in turn."""
 
     def make(docs: list[np.ndarray], seq_len: int = 20) -> list[PackedBatch]:
-        return list(packed_batches([docs], seq_len=seq_len, batch_tokens=2 * seq_len, pad_id=0, device="cpu"))
+        window = [Context(doc, number % 2) for number, doc in enumerate(docs)]
+        return list(packed_batches(window, seq_len=seq_len, batch_tokens=2 * seq_len, pad_id=0, device="cpu"))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory, tiny: Callable[..., Any]) -> Path:
+    return save_model(tmp_path_factory.mktemp("model"), tiny(dtype=torch.float32, vocab_size=259))
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> tuple[str, str]:
+    """--lang arguments for Thai and English."""
+    (tmp_path / "th.txt").write_text("\n".join(THAI), "utf-8")
+    (tmp_path / "en.txt").write_text("\n".join(ENGLISH), "utf-8")
+    return f"th={tmp_path}/th.txt", f"en={tmp_path}/en.txt"

@@ -8,9 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seatools.lsn_detect.lape import GateCounts, entropies, select
-from seatools.lsn_detect.statistics import observe
-from seatools.streams.errors import SeaError
+from seatools.lsn_detect.lape import entropies, select
+from seatools.streams.errors import SeaError, UsageError
 
 
 def official(over_zero: torch.Tensor, n: torch.Tensor, top_rate: float, filter_rate: float) -> list[set[int]]:
@@ -48,6 +47,12 @@ def test_one_percent_of_llama_2_7b_is_the_published_3523():
     assert select(counts, tokens, percentile=0.95, share=0.01).num_kept == 3_523
 
 
+def test_equal_entropies_go_by_position_and_still_make_the_exact_number():
+    counts = np.array([[90] * 20, [0] * 20])  # all alike: entropy 0, above a bar of 0
+    chosen = select(counts, np.array([100, 100]), percentile=0.5, share=0.25).chosen
+    assert chosen.tolist() == [[True] * 5 + [False] * 15, [False] * 20]
+
+
 def test_the_share_is_not_filled_with_neurons_below_the_bar():
     counts = np.array([[90, 1, 1, 1, 1, 1, 1, 1, 1, 1], [1] * 10])
     chosen = select(counts, np.array([100, 100]), percentile=0.95, share=0.5)
@@ -55,36 +60,26 @@ def test_the_share_is_not_filled_with_neurons_below_the_bar():
     assert chosen.chosen.tolist() == [[True] + [False] * 9, [False] * 10]
 
 
+@given(st.integers(0, 1000), st.integers(1, 12))
+def test_top_gives_each_language_its_neurons_of_lowest_entropy(seed, top):
+    rng = np.random.default_rng(seed)
+    tokens = rng.integers(100, 900, 3)
+    counts = (rng.beta(0.5, 2, (3, 60)) * tokens[:, None]).astype(np.int64)
+    ours = select(counts, tokens, percentile=0.8, share=0.01, top=top)
+    entropy = entropies(ours.probabilities)
+    for row, probabilities in enumerate(ours.probabilities):
+        assigned = [i for i in range(60) if probabilities[i] > ours.bar]
+        assert np.flatnonzero(ours.chosen[row]).tolist() == sorted(
+            sorted(assigned, key=lambda i: (entropy[i], i))[:top]
+        )
+
+
 def test_entropy_is_natural_and_a_dead_neuron_has_none():
     assert entropies(np.array([[0.5, 0.2, 0.0], [0.5, 0.0, 0.0]])).tolist() == pytest.approx([np.log(2), 0, 0])
 
 
-def test_counts_are_tokens_of_the_text_with_a_positive_activation(tiny, documents, batches):
-    model, docs = tiny("llama"), documents(5)
-    gates = GateCounts(model)
-    observe(model, gates, batches(docs, seq_len=41))
-    expected = torch.zeros(2, 20, dtype=torch.int64)
-    for doc in docs:  # alone, by the activation itself
-        for layer, block in enumerate(model.model.layers):
-
-            def count(module, args, output, layer=layer):
-                expected[layer] += (module.act_fn(module.gate_proj(args[0])) > 0)[0].sum(0)
-
-            handle = block.mlp.register_forward_hook(count)
-            with torch.no_grad():
-                model(input_ids=torch.from_numpy(doc.astype(np.int64))[None])
-            handle.remove()
-    assert gates.num_tokens == sum(map(len, docs))
-    assert gates.flat().tolist() == expected.flatten().tolist()
-
-
-def test_one_language_is_refused():
-    with pytest.raises(SeaError, match="two at least"):
+def test_one_language_and_a_share_of_no_neuron_are_refused():
+    with pytest.raises(UsageError, match="two at least"):
         select(np.ones((1, 10)), np.array([10]), percentile=0.95, share=0.1)
-
-
-def test_activation_whose_sign_is_not_its_inputs_is_refused_by_name(tiny):
-    with pytest.raises(SeaError, match="'tanhshrink_like'"):
-        model = tiny("llama")
-        model.config.hidden_act = "tanhshrink_like"
-        GateCounts(model)
+    with pytest.raises(SeaError, match="0.01 of 10 FFN neurons is none"):
+        select(np.ones((2, 10)), np.array([10, 10]), percentile=0.95, share=0.01)

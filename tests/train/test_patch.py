@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from synthetic_checkpoint import Stored, read_files, write_checkpoint
 
+from seatools.engine.patch import Patch, TrainedSlice, load_patch, make_patch, save_patch
 from seatools.streams.errors import CheckFailed, SeaError, UsageError
 from seatools.streams.float_bits import STORED, from_float32, to_float32
 from seatools.streams.messages import Messages
 from seatools.train.merged_patch import merge
-from seatools.train.patch import Patch, TrainedSlice, load_patch, make_patch, save_patch
 from seatools.train.patched_folder import slice_edits, write_patched
 
 QUIET = Messages(quiet=True)
@@ -95,7 +95,7 @@ def test_in_gives_the_trained_bytes_and_out_the_base_s(case: tuple[list[list[Sto
         base = write_checkpoint(folder / "base", files, CONFIG)
         made = patch_of(base, *slices)
         with (folder / "p.safetensors").open("wb") as stream:
-            from seatools.train.patch import write_patch
+            from seatools.engine.patch import write_patch
 
             write_patch(stream, made)
         patch = load_patch(folder / "p.safetensors")

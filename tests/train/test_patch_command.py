@@ -13,10 +13,10 @@ from synthetic_checkpoint import read_files
 from tiny_llama import files_in, write_model, write_tokenizer
 
 from seatools import cli
+from seatools.engine.patch import TrainedSlice, folder_tensors, save_patch, stored_slice
 from seatools.streams.digests import folder_digest
 from seatools.streams.float_bits import from_float32, to_float32
 from seatools.text.tokenizer import load_tokenizer
-from seatools.train.patch import TrainedSlice, folder_tensors, save_patch, stored_slice
 from seatools.train.patch_command import PATCH_COMMANDS, main
 
 EMBEDDING, UP = "model.embed_tokens.weight", "model.layers.1.mlp.up_proj.weight"

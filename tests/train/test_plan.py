@@ -10,12 +10,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 from tiny_llama import TEXTS, write_jsonl, write_model, write_tokenizer
+from tiny_neurons import write_neurons
 
 from seatools.engine.load import load_model
-from seatools.engine.neurons import Neurons, neuron_metadata, save_neurons
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.messages import Messages
 from seatools.text.documents import load_documents
@@ -44,17 +43,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_model(folder)
     (folder / "new_rows.jsonl").write_text("".join(f'{{"id": {id_}}}\n' for id_ in range(200, 259)))
     model = load_model(folder, device="cpu", dtype=torch.float32)
-    metadata = neuron_metadata(model, method="plnd", thresholds={}, model_digest="x", corpora={})
-    neurons = {
-        "th": {"model.layers.0.mlp.up_proj": some(1, 5), "model.layers.1.mlp.down_proj": some(2, 3, 4)},
-        "lo": {"model.layers.0.mlp.up_proj": some(5, 7)},
+    chosen = {
+        "th": {"model.layers.0.mlp.up_proj": [1, 5], "model.layers.1.mlp.down_proj": [2, 3, 4]},
+        "lo": {"model.layers.0.mlp.up_proj": [5, 7]},
     }
-    save_neurons(folder.parent / "neurons.safetensors", neurons, metadata)
+    write_neurons(model, folder.parent / "neurons.safetensors", chosen)
     return folder
-
-
-def some(*indices: int) -> Neurons:
-    return Neurons(np.array(indices, dtype=np.int32), np.ones(len(indices), dtype=np.float32))
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from tiny_llama import read_weights, write_model, write_tokenizer
+from tiny_families import tiny
+from tiny_llama import VOCABULARY, read_weights, write_model, write_tokenizer
+from tiny_neurons import places_of, write_neurons
 
 from seatools.engine.load import load_model
-from seatools.engine.neurons import Neurons, neuron_metadata, save_neurons
 from seatools.engine.optimise import clip_grad_norm
 from seatools.engine.world import SINGLE
 from seatools.streams.messages import Messages
@@ -32,16 +33,8 @@ CHOSEN = {
 
 @pytest.fixture(scope="module")
 def neurons_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("neurons") / "neurons.safetensors"
-    sets = {
-        lang: {
-            name: Neurons(np.array(index, np.int32), np.ones(len(index), np.float32)) for name, index in names.items()
-        }
-        for lang, names in CHOSEN.items()
-    }
     model = load_model(model_path, device="cpu", dtype=torch.float32)
-    save_neurons(path, sets, neuron_metadata(model, method="lape", thresholds={}, model_digest="m", corpora={}))
-    return path
+    return write_neurons(model, tmp_path_factory.mktemp("neurons") / "neurons.safetensors", CHOSEN)
 
 
 def mask_of(weights: dict[str, torch.Tensor], *langs: str) -> dict[str, torch.Tensor]:
@@ -102,6 +95,49 @@ def test_the_gradients_are_those_of_full_training_on_the_selection(
         assert torch.equal(entry.grad, expected), name  # to the bit
         squares += float(expected.square().sum())
     assert float(norm) == pytest.approx(squares**0.5, rel=1e-5)  # clipping sees nothing else
+
+
+@pytest.mark.parametrize(("family", "columns"), [("gpt2", "c_proj"), ("phi3", "down_proj|o_proj")])
+def test_of_fused_and_transposed_weights_only_the_neurons_change_and_a_plan_counts_them(
+    sea: Callable[..., Any], data: Path, tmp_path: Path, family: str, columns: str
+) -> None:
+    base, out = tmp_path / "model", tmp_path / "out"
+    write_tokenizer(base)
+    model = tiny(family, vocab_size=VOCABULARY)
+    model.save_pretrained(base)
+    places = [place for place in places_of(model) if place.layer == 1]
+    path = write_neurons(model, tmp_path / "n.safetensors", {"th": {v.name: [1, 3] for p in places for v in p.views}})
+    assert sea("train", base, data, "-o", out, "--neurons", path, *SHORT).code == 0
+    before, after = read_weights(base), read_weights(out)
+    chosen = {view.name for place in places for view in place.views}
+    changed = 0
+    for name, old in before.items():
+        inside = torch.zeros(old.shape, dtype=torch.bool)
+        if name.rpartition(".")[0] in chosen:
+            is_column = re.search(columns, name) is not None
+            if old.ndim == 2:
+                inside = inside.index_fill(int(is_column != (family == "gpt2")), torch.tensor([1, 3]), True)
+            elif not is_column:
+                inside[[1, 3]] = True
+        assert torch.equal(old[~inside], after[name][~inside]), name
+        if inside.any():
+            assert (old[inside] != after[name][inside]).float().mean() > 0.9, name
+        changed += int(inside.sum())
+    planned = sea("train", base, data, "-o", tmp_path / "o", "--neurons", path, "--dry-run", "--seq-len", 32)
+    assert planned.code == 0 and f"trained (neurons={path}): {changed} (" in planned.stderr
+
+
+@pytest.mark.parametrize("extra", [(), ("--dry-run",)])
+def test_neurons_of_fused_experts_are_refused_by_name(
+    sea: Callable[..., Any], data: Path, tmp_path: Path, extra: Any
+) -> None:
+    base, out, name = tmp_path / "model", tmp_path / "out", "model.layers.1.mlp.experts.down_proj"
+    write_tokenizer(base)
+    model = tiny("mixtral", vocab_size=VOCABULARY)
+    model.save_pretrained(base)
+    path = write_neurons(model, tmp_path / "n.safetensors", {"th": {name: [0]}})
+    result = sea("train", base, data, "-o", out, "--neurons", path, *SHORT[:2], *extra)
+    assert result.code == 1 and f"{name} holds the neurons of all experts" in result.stderr
 
 
 def test_neurons_of_another_architecture_are_refused_with_both_and_replace_nothing(

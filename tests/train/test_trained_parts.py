@@ -12,28 +12,19 @@ from synthetic_checkpoint import read_files
 from tiny_families import VOCABULARY, tiny
 from tiny_llama import VOCABULARY as TOKENS
 from tiny_llama import write_tokenizer
+from tiny_neurons import write_neurons
 
 from seatools.engine.load import load_model, save_model
-from seatools.engine.neurons import Neurons, neuron_metadata, save_neurons
 from seatools.engine.optimise import MasterAdamW
+from seatools.engine.patch import make_patch
 from seatools.engine.selected import Selection
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.messages import Messages
-from seatools.train.patch import make_patch
 from seatools.train.patched_folder import slice_edits, write_patched
 from seatools.train.train_spec import parse_train
 from seatools.train.trained_parts import choose_parts, num_trained, trained_slices
 
 QUIET = Messages(quiet=True)
-
-
-def write_neurons(model: Any, path: Path, chosen: dict[str, dict[str, list[int]]]) -> Path:
-    sets = {
-        lang: {name: Neurons(np.array(index, np.int32), np.ones(len(index), np.float32)) for name, index in row.items()}
-        for lang, row in chosen.items()
-    }
-    save_neurons(path, sets, neuron_metadata(model, method="x", thresholds={}, model_digest="", corpora={}))
-    return path
 
 
 def parts_of(model: Any, text: str, folder: Path = Path("none"), **options: Any) -> dict[str, Any]:

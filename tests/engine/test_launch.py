@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from seatools.engine.launch import must_launch, num_processes, relaunch, slurm_script
 from seatools.streams.errors import UsageError
-from seatools.train.launch import must_launch, num_processes, relaunch, slurm_script
 
 # In the place of `sea`: says who it is, and ends as its arguments tell it.
 WORKER = """
@@ -69,7 +69,7 @@ def test_only_rank_0_prints_and_all_must_end_well(capfd: Any, environ: dict[str,
 def test_the_exit_code_is_that_of_the_first_to_fail(
     capfd: Any, environ: dict[str, str], ends: list[str], code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seatools.train.launch._FAILED", 0.3)
+    monkeypatch.setattr("seatools.engine.launch._FAILED", 0.3)
     began = time.monotonic()
     assert relaunch(ends, 2, environ=environ) == code
     assert time.monotonic() - began < 20
@@ -95,7 +95,7 @@ def test_signals_reach_all_and_75_comes_back(environ: dict[str, str], number: si
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help is Linux's")
 def test_a_parent_that_is_killed_leaves_no_orphans(environ: dict[str, str], tmp_path: Path) -> None:
-    code = "import sys; from seatools.train.launch import relaunch; relaunch(['0=wait', '1=wait'], 2)"
+    code = "import sys; from seatools.engine.launch import relaunch; relaunch(['0=wait', '1=wait'], 2)"
     real = Path(__file__).resolve().parents[2]
     parent = subprocess.Popen(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(real)!r}); {code}"], env=environ, cwd=real
@@ -165,5 +165,5 @@ def test_the_slurm_script_saves_in_time_and_queues_itself_again(tmp_path: Path) 
 
 
 def test_the_parent_does_not_import_torch() -> None:
-    code = "import sys, seatools.train.launch; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, seatools.engine.launch; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
