@@ -48,11 +48,12 @@ _sea() {
             words="--output -o --train --neurons --neuron-langs --first-new-row --preset --seq-len --batch-size --micro-batch --epochs --max-steps --order --lr --embedding-lr --schedule --warmup --optimizer --optimizer-states --masters --no-masters --weight-decay --clip --attention --activation-checkpointing --compile --fp8 --nproc --parallel --nodes --print-launch --save-every --save-minutes --async-save --no-async-save --keep --resume --from-config --save-patch --eval-data --eval-every --source-lang --forget-limit --on-forgetting --track --plot --no-plot --tokenizer --pattern --chat-template --seed --device --dtype --workers --limit --force --dry-run --memory --rate --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         lsn-detect)
             case $prev in
-                --method) COMPREPLY=($(compgen -W "lape plnd random" -- "$cur")); return ;;
+                --method) COMPREPLY=($(compgen -W "lape plnd magnitude taylor random" -- "$cur")); return ;;
+                --qk) COMPREPLY=($(compgen -W "closed exact" -- "$cur")); return ;;
                 --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--lang --method --output -o --plot --seq-len --max-tokens --percentile --share --top-k --threshold --min-docs --parts --min-doc-tokens --like --batch-tokens --tokenizer --pattern --seed --device --dtype --workers --limit --force --dry-run --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--lang --method --output -o --plot --parts --top --share --percentile --top-k --threshold --min-docs --core --like --save-stats --seq-len --max-tokens --min-doc-tokens --qk --exact-norm --stop-jaccard --check-every --batch-tokens --nproc --tokenizer --pattern --seed --device --dtype --workers --limit --force --dry-run --json --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         sample)
             case $prev in
                 --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
