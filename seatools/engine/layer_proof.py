@@ -9,13 +9,14 @@ proven where they are measured, q and k by the maps that are computed from them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from seatools.engine.neuron_layers import FFN, Attention, Layers, activation_function
+from seatools.engine.neuron_layout import ATTENTION_PARTS, PARTS
 from seatools.streams.errors import SeaError
 
 if TYPE_CHECKING:
@@ -25,35 +26,40 @@ _TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-4}
 _LOW_PRECISION = 3e-2
 
 
-def prove_layers(model: PreTrainedModel, layers: Layers, token: int = 1) -> None:
-    """Raise SeaError, naming class and module, for an FFN or an attention that is not what `layers` says."""
+def prove_layers(model: PreTrainedModel, layers: Layers, parts: Sequence[str] = PARTS, *, token: int = 1) -> None:
+    """Raise SeaError, naming class and module, for an FFN or an attention that is not what `layers` says.
+
+    Of `parts` alone: FFNs can be measured where an attention is not known.
+    """
+    ffns = [ffn for ffn in layers.ffn if isinstance(ffn, FFN) and ffn.part in parts]
+    attentions = layers.attention if any(part in ATTENTION_PARTS for part in parts) else ()
     decoder: Any = model.get_decoder()
     seen: dict[nn.Module, Tensor] = {}
     handles = []
     try:
-        for module in _read(model, layers, inputs=False):
+        for module in _read(model, ffns, attentions, inputs=False):
             handles.append(module.register_forward_hook(_keep_output(seen)))
         taken: dict[nn.Module, Tensor] = {}
-        for module in _read(model, layers, inputs=True):
+        for module in _read(model, ffns, attentions, inputs=True):
             handles.append(module.register_forward_pre_hook(_keep_input(taken)))
         with torch.inference_mode():
             decoder(input_ids=torch.tensor([[token]], device=model.device), use_cache=False)
     finally:
         for handle in handles:
             handle.remove()
-    for ffn in layers.ffn:
-        if isinstance(ffn, FFN):
-            _check_ffn(model, ffn, seen, taken)
-    for attention in layers.attention:
+    for ffn in ffns:
+        _check_ffn(model, ffn, seen, taken)
+    for attention in attentions:
         _check_values(attention, seen, taken)
 
 
-def _read(model: PreTrainedModel, layers: Layers, *, inputs: bool) -> set[nn.Module]:
-    ffns = [ffn for ffn in layers.ffn if isinstance(ffn, FFN)]
+def _read(
+    model: PreTrainedModel, ffns: Sequence[FFN], attentions: Sequence[Attention], *, inputs: bool
+) -> set[nn.Module]:
     if inputs:
-        return {ffn.down for ffn in ffns} | {attention.o for attention in layers.attention}
+        return {ffn.down for ffn in ffns} | {attention.o for attention in attentions}
     into = {model.get_submodule(view.name) for ffn in ffns for view in ffn.place.views[:-1]}
-    return into | {attention.v.module for attention in layers.attention}
+    return into | {attention.v.module for attention in attentions}
 
 
 def _keep_output(seen: dict[nn.Module, Tensor]) -> Callable[..., None]:

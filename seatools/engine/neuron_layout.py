@@ -116,7 +116,7 @@ def parse_layout(text: str, where: str) -> tuple[Place, ...]:
         places = tuple(_place(item) for item in read["places"])
         if len({place.key for place in places}) != len(places):
             raise ValueError("a place is there twice")
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise SeaError(f"the layout of its neurons is damaged: {error}", where=where, fix="make it again") from error
     return places
 

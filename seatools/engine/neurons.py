@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
 
 from seatools.engine.neuron_layout import Place, axis_sizes
 from seatools.streams.errors import SeaError, UsageError
@@ -117,10 +116,7 @@ def load_neurons(path: str | Path) -> tuple[NeuronSet, dict[str, str]]:
             f"{path}: neuron format {metadata.get('format_version')}; this version reads {FORMAT_VERSION}",
             fix="make it again with `sea lsn-detect`",
         )
-    try:
-        tensors, _ = load_tensors(path)
-    except SafetensorError as error:
-        raise SeaError(f"{path}: not a valid safetensors file: {error}", fix="fetch or make it again") from error
+    tensors, _ = load_tensors(path)
     counts = _json_object(metadata, "counts", path)
     if "model_type" not in _json_object(metadata, "architecture", path):
         raise SeaError(f"{path}: the architecture in its metadata lacks the model's type")

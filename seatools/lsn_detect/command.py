@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from seatools.engine.world import World
     from seatools.lsn_detect.run import Request
     from seatools.lsn_detect.select import SelectOptions
+    from seatools.lsn_detect.table import StatsTable
 
 app = new_app()
 _D = StatsOptions()
@@ -141,6 +142,7 @@ def lsn_detect(
 
     The file goes into `sea train --neurons` and `sea eval --deactivate`; the report, a record a language, to stdout.
     """
+    from seatools.engine.neurons import load_neurons
     from seatools.lsn_detect.options import parse_core, parse_parts
     from seatools.lsn_detect.select import SelectOptions, measured_parts
     from seatools.streams.sizes import parse_count
@@ -170,12 +172,14 @@ def lsn_detect(
     request = new_request(
         model, lang or [], output, tokenizer=tokenizer, pattern=pattern, workers=workers, on_error=on_error.value,
         quarantine=quarantine, force=force, messages=messages,
-        outputs=(plot, save_stats), inputs=() if like is None else (str(like),),
+        outputs=(plot, save_stats), tensor_files=(output, save_stats), inputs=() if like is None else (str(like),),
     )  # fmt: skip
     if plot is not None:
         from seatools.lsn_detect.heat_map import check_plot
 
         check_plot(plot)
+    if like is not None:
+        load_neurons(like)  # damage is found before the model is opened
     if dry_run:
         for name, paths in request.corpora.items():
             messages.info(f"{name}: {len(paths)} files, at most {options.max_tokens:,} tokens by {method.value}")
@@ -193,20 +197,25 @@ def lsn_detect(
 def new_request(
     model: Path, lang: list[str], out: Path, *, tokenizer: Path | None, pattern: str | None, workers: int,
     on_error: str, quarantine: str | None, force: bool, messages: Messages, outputs: tuple[Path | None, ...] = (),
-    inputs: tuple[str, ...] = (),
+    tensor_files: tuple[Path | None, ...] = (), inputs: tuple[str, ...] = (),
 ) -> Request:  # fmt: skip
     """The request of a command line, its outputs checked before any work."""
+    from seatools.engine.load import check_folder
     from seatools.lsn_detect.corpora import parse_corpora
     from seatools.lsn_detect.run import Request
     from seatools.streams.outputs import check_output
+    from seatools.streams.tensors import refuse_compressed
 
     if str(out) == "-":
         raise UsageError("-o names a file: the report goes to stdout", fix="-o neurons.safetensors")
+    check_folder(model)
     corpora = parse_corpora(lang)
     for path in (out, *filter(None, outputs)):
         check_output(path, force=force, inputs=[path for paths in corpora.values() for path in paths] + list(inputs))
         if path.resolve().is_relative_to(model.resolve()):
             raise UsageError(f"{path} lies inside the model's folder", fix="write to another folder")
+    for file in filter(None, tensor_files):
+        refuse_compressed(file)
     every = [path.resolve() for path in (out, *filter(None, outputs))]
     if len(set(every)) < len(every):
         raise UsageError("two outputs have one name")
@@ -229,11 +238,16 @@ def _detect(
     from seatools.lsn_detect.select import select
     from seatools.streams.manifest import Manifest
 
+    def fitted(table: StatsTable) -> SelectOptions:  # a model may have no shared expert
+        if choice.parts is None:
+            return choice
+        return dataclasses.replace(choice, parts=tuple(part for part in choice.parts if part in table.parts))
+
     written = {"statistics": dataclasses.asdict(options), "selection": dataclasses.asdict(choice)}
     manifest = Manifest(command="lsn-detect", options=written, seed=choice.seed)
     if request.corpora:
         table = measured_table(
-            request, options, manifest, world=world, agreement=lambda halves: agreement(halves, choice)
+            request, options, manifest, world=world, agreement=lambda halves: agreement(halves, fitted(halves))
         )
     else:
         table = bare_table(request, manifest)
@@ -246,9 +260,10 @@ def _detect(
 
         with open_output(save_stats, force=request.force, binary=True) as stream:
             save(stream, table)
-    chosen = select(table, choice)
+    final = fitted(table) if request.corpora else choice
+    chosen = select(table, final)
     write_outcome(
-        request.out, plot, table, chosen, choice, manifest, force=request.force, json=json, messages=request.messages
+        request.out, plot, table, chosen, final, manifest, force=request.force, json=json, messages=request.messages
     )
 
 

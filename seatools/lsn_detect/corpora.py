@@ -10,6 +10,7 @@ what is measured does not depend on who measures it. Memory: a window of 1,024 r
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -21,12 +22,14 @@ from seatools.engine.rows import Batch, make_batch
 from seatools.streams.batches import record_batches
 from seatools.streams.digests import sha256_file
 from seatools.streams.errors import SeaError, UsageError
-from seatools.streams.inputs import expand, parse_labelled, same_file, shown
+from seatools.streams.inputs import expand, parse_labelled, shown, shown_together
 from seatools.streams.records import RecordReader, Rejects, check_text
 from seatools.text.documents import Documents
 from seatools.text.packing import pack
 
 _SAMPLE_CHARACTERS = 200_000  # for the check of the script
+_FIRST_RECORDS = 16  # of each language, for the check that there is text
+_PIECE = 512
 
 
 class Context(NamedTuple):
@@ -92,19 +95,32 @@ class CorpusCounts:
 
 
 def parse_corpora(arguments: Sequence[str]) -> dict[str, list[str]]:
-    """`--lang` arguments as lang -> files. UsageError for one without label, and for a file of two languages."""
+    """`--lang` arguments as lang -> files. UsageError for one without label, a pipe, and a file of two languages."""
     corpora: dict[str, list[str]] = {}
+    owners: dict[object, str] = {}
     for argument in arguments:
         lang, spec = parse_labelled(argument)
         if lang is None:
             raise UsageError(f'--lang "{argument}" has no language', fix="--lang th=FILE")
         for path in expand(spec):
-            for other, paths in corpora.items():
-                if any(same_file(path, known) for known in paths):
-                    what = f"is named twice for {lang}" if other == lang else f"is the text of both {other} and {lang}"
-                    raise UsageError(f"{shown(path)} {what}", fix="each file once")
+            if path != "-" and not os.path.isfile(path):  # a digest is taken of it before it is read
+                raise UsageError(f"{shown(path)} is no file, and a text is read twice", fix=f"cat it to {lang}=-")
+            file = _identity(path)
+            other = owners.get(file)
+            if other is not None:
+                what = f"is named twice for {lang}" if other == lang else f"is the text of both {other} and {lang}"
+                raise UsageError(f"{shown(path)} {what}", fix="each file once")
+            owners[file] = lang
             corpora.setdefault(lang, []).append(path)
     return corpora
+
+
+def _identity(path: str) -> object:
+    """Equal for paths of one file, through links too; stdin is itself."""
+    if path == "-":
+        return path
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def corpora_digests(corpora: Mapping[str, Sequence[str]]) -> dict[str, str]:
@@ -151,11 +167,11 @@ def contexts(
             for first in range(0, len(doc.ids), seq_len):
                 room = max_tokens - counts.num_tokens
                 ids = doc.ids[first : first + min(seq_len, room)]
+                if room < min_doc_tokens:
+                    yield window
+                    return
                 if len(ids) < min_doc_tokens:
                     counts.num_short += 1
-                    if room < min_doc_tokens:
-                        yield window
-                        return
                     continue
                 if part.has(counts.num_docs):
                     window.append(Context(ids, counts.num_docs % 2))
@@ -166,6 +182,28 @@ def contexts(
                     yield window
                     window = []
         yield window
+
+
+def check_has_text(
+    lang: str, paths: Sequence[str], documents: Documents, *, min_doc_tokens: int, limit: int | None, on_error: str
+) -> None:
+    """SeaError for a corpus without one context of so many tokens, found by reading to the first: before any pass.
+
+    `on_error` "fail": and for a bad record on the way to it.
+    """
+    policy = "fail" if on_error == "fail" else "skip"
+    counts = CorpusCounts()
+    for records in (_FIRST_RECORDS, None):  # a whole window of records takes seconds to tokenise
+        most = min((number for number in (records, limit) if number is not None), default=None)
+        counts = CorpusCounts()
+        found = contexts(
+            paths, documents, counts, seq_len=max(_PIECE, min_doc_tokens), min_doc_tokens=min_doc_tokens,
+            max_tokens=max(_PIECE, min_doc_tokens), rejects=Rejects(policy), limit=most,
+        )  # fmt: skip
+        if any(counts.num_docs for _ in found):
+            return
+    short = f", {counts.num_short:,} too short" if counts.num_short else ""
+    raise SeaError(f"{lang}: no text to measure{short}", where=shown_together(paths))
 
 
 def packed_batches(

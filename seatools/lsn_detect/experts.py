@@ -49,10 +49,9 @@ def own_forward(experts: Experts, sums: FFNSums, membership: Callable[[], Member
     weight: Tensor = experts.module.down_proj  # type: ignore[assignment]
     norms = torch.stack([w.to(precision_of(w)).square().sum(0).sqrt() for w in weight])  # [E, f]
 
-    def forward(*args: Tensor, **kwargs: Tensor) -> Tensor:
-        hidden, index, weights = (*args, *kwargs.values())
-        counts = _Counts(experts, sums, membership(), hidden)
-        output = run_experts(experts, hidden, index, weights, counts.see)
+    def forward(hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:  # transformers' names
+        counts = _Counts(experts, sums, membership(), hidden_states)
+        output = run_experts(experts, hidden_states, top_k_index, top_k_weights, counts.see)
         counts.take(norms)
         return output
 

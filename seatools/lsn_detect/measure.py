@@ -115,13 +115,37 @@ def measure(
     that much for every language; `messages` are told of each look. SeaError for a model that cannot be measured.
     """
     layers = find_layers(model)
-    prove_layers(model, layers)
-    passes: dict[str, LanguagePass] = {}
+    prove_layers(model, layers, parts)
+    # One language at a time where nobody compares them on the way: so the sums of one are on the device, not of all.
+    rounds = [list(langs)] if options.stop_jaccard is not None else [[lang] for lang in langs]
+    found: dict[str, Measured] = {}
+    read: dict[str, CorpusCounts] = {}
+    for together in rounds:
+        passes = _begin(model, layers, together, windows, parts, options)
+        _read(model, passes, options, pad_id, world, agreement, advance, messages, warned=bool(read))
+        found |= {lang: one.measured(world) for lang, one in passes.items()}
+        read |= {lang: one.counts for lang, one in passes.items()}
+    return found, read
+
+
+def _begin(
+    model: PreTrainedModel, layers: Layers, langs: Sequence[str], windows: Windows, parts: tuple[str, ...],
+    options: StatsOptions,
+) -> dict[str, LanguagePass]:  # fmt: skip
+    passes = {}
     for lang in langs:
         counts = CorpusCounts()
         taylor = TaylorScores(model, layers, parts=parts) if options.taylor else None
         passes[lang] = LanguagePass(counts, windows(lang, counts), collectors(model, layers, parts, options), taylor)
-    checked, round_end = False, options.check_every if options.stop_jaccard is not None else math.inf
+    return passes
+
+
+def _read(
+    model: PreTrainedModel, passes: Mapping[str, LanguagePass], options: StatsOptions, pad_id: int, world: World,
+    agreement: Agreement | None, advance: Callable[[int], None] | None, messages: Messages | None, *, warned: bool,
+) -> None:  # fmt: skip
+    """Read the texts of `passes` to their ends, or until the halves agree."""
+    round_end = options.check_every if options.stop_jaccard is not None else math.inf
     while not all(one.ended for one in passes.values()):
         for one in passes.values():
             while not one.ended and one.counts.num_tokens < round_end:
@@ -135,8 +159,8 @@ def measure(
                         device=model.device,
                     )
                 )  # fmt: skip
-                if batches and not checked:
-                    checked = True
+                if batches and not warned:
+                    warned = True
                     warn_of_chance(model, batches[0], messages)
                 one.run(model, batches, advance)
         if options.stop_jaccard is not None and not all(one.ended for one in passes.values()):
@@ -148,8 +172,6 @@ def measure(
             if all(value >= options.stop_jaccard for value in agreed.values()):
                 break
             round_end += options.check_every
-    read = {lang: one.counts for lang, one in passes.items()}
-    return {lang: one.measured(world) for lang, one in passes.items()}, read
 
 
 def collectors(

@@ -89,6 +89,12 @@ class StatsOptions:
         seq_len = self.seq_len or min(SEQ_LEN, positions or SEQ_LEN)
         return replace(self, seq_len=seq_len), seq_len
 
+    @property
+    def limits(self) -> str:
+        """How much of a text is read; shards of one text add up only where this is equal."""
+        records = "" if self.limit is None else f" of {self.limit} records"
+        return f"{self.max_tokens} tokens{records}"
+
     def recorded(self, parts: tuple[str, ...], dtype: str) -> dict[str, Any]:
         """What the file says of how it was made; statistics merge only where this is equal. `parts` of the model."""
         return {

@@ -11,7 +11,6 @@ from typing import Any
 from seatools.engine.world import SINGLE, World
 from seatools.lsn_detect.options import StatsOptions
 from seatools.lsn_detect.table import LanguageStats, StatsTable
-from seatools.streams.errors import SeaError
 from seatools.streams.inputs import shown
 from seatools.streams.manifest import Manifest
 from seatools.streams.messages import Messages
@@ -99,7 +98,7 @@ def _measure(
     from seatools.engine.load import check_vocabulary, max_positions, open_model
     from seatools.engine.neuron_layers import find_layers
     from seatools.engine.neurons import architecture
-    from seatools.lsn_detect.corpora import Context, CorpusCounts, Part, contexts
+    from seatools.lsn_detect.corpora import Context, CorpusCounts, Part, check_has_text, contexts
     from seatools.lsn_detect.measure import Measured, measure
     from seatools.lsn_detect.script_check import script_warning
     from seatools.streams.digests import folder_digest
@@ -111,6 +110,12 @@ def _measure(
     tokenizer = load_tokenizer(request.tokenizer, pattern=request.pattern)
     for line in tokenizer.notes:
         messages.debug(line)
+    documents = Documents(tokenizer, add_eos=False)
+    for lang, paths in corpora.items():
+        check_has_text(
+            lang, paths, documents, min_doc_tokens=options.min_doc_tokens, limit=options.limit,
+            on_error=rejects.on_error,
+        )  # fmt: skip
     model_digest = folder_digest(request.model) if world.is_main else None
     model_digest = str(world.first(model_digest))
     device = str(world.device) if world.size > 1 else options.device
@@ -123,7 +128,6 @@ def _measure(
         parts = tuple(part for part in parts if part != "shared")
     places = layers.places(parts)
     manifest.add_input(request.model, model_digest)
-    documents = Documents(tokenizer, add_eos=False)
     part = Part(*options.shard, world.rank, world.size)
     every = options.check_every if options.stop_jaccard is not None else None
     shard = f"{options.shard[0]}/{options.shard[1]}" if options.shard[1] > 1 else None
@@ -145,7 +149,13 @@ def _measure(
     def as_table(found: Mapping[str, Measured]) -> StatsTable:
         langs = {
             lang: LanguageStats(
-                one.tokens, one.docs, one.values, digests[lang], shard, tuple(map(shown, request.corpora[lang]))
+                one.tokens,
+                one.docs,
+                one.values,
+                digests[lang],
+                shard,
+                tuple(map(shown, request.corpora[lang])),
+                limits=options.limits,
             )
             for lang, one in found.items()
         }
@@ -159,9 +169,6 @@ def _measure(
         )  # fmt: skip
     table = as_table(found)
     for lang, count in counts.items():
-        if count.num_docs == 0:
-            short = f", {count.num_short:,} too short" if count.num_short else ""
-            raise SeaError(f"{lang}: no text to measure{short}", where=", ".join(table.langs[lang].files))
         warning = script_warning(lang, count.sample)
         if warning is not None:
             table.langs[lang].warnings.append(warning)

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from seatools.engine.neuron_layout import PARTS, Place
-from seatools.engine.neurons import NeuronSet, check_architecture, load_neurons
+from seatools.engine.neuron_layout import PARTS, Place, WeightView
+from seatools.engine.neurons import Neurons, NeuronSet, check_architecture, load_neurons
 from seatools.lsn_detect import lape, magnitude, plnd
 from seatools.lsn_detect.neuron_weights import Chosen, Key, as_chosen
 from seatools.lsn_detect.random_control import FFN_PARTS, random_like
@@ -136,7 +136,7 @@ def select(table: StatsTable, options: SelectOptions, *, half: int | None = None
     found = Selection({}, {"parts": list(parts)})
     if len(stats.langs) < 2 and options.method != "plnd":
         raise UsageError(
-            f"{options.method} compares languages and needs two at least", fix="another --lang, or --method plnd"
+            f"{options.method} compares languages and needs two at least", fix="another language, or --method plnd"
         )
     if half is None:
         _check_amounts(stats, options, found.warnings)
@@ -195,6 +195,8 @@ def _parts(table: StatsTable, options: SelectOptions) -> tuple[str, ...]:
         wanted = tuple(part for part in DEFAULT_PARTS[options.method] if part in table.parts)
         missing = [] if wanted else list(DEFAULT_PARTS[options.method])
     else:
+        if set(wanted) == set(PARTS):  # all that there are
+            wanted = tuple(part for part in wanted if part in table.parts)
         missing = [part for part in wanted if part not in table.parts]
     if missing:
         raise UsageError(
@@ -258,14 +260,26 @@ def _random(table: StatsTable, options: SelectOptions, parts: Sequence[str]) -> 
     except SeaError as error:
         raise SeaError(error.what, where=options.like, fix="neurons and statistics of one model") from error
     places = [place for place in table.places if place.part in parts]
-    names = {view.name for place in places for view in place.views}
-    strange = sorted({name for weights in sets.values() for name in weights} - names)
+    views: dict[str, list[tuple[WeightView, int]]] = {}
+    for place in places:
+        for view in place.views:
+            views.setdefault(view.name, []).append((view, place.size))
+    named = ((name, neurons) for weights in sets.values() for name, neurons in weights.items())
+    strange = sorted({name for name, neurons in named if not _covered(neurons, views.get(name, ()))})
     if strange:
         raise UsageError(
             f"{options.like}: it has neurons of {strange[0]}, the statistics only of {', '.join(parts)}",
             fix="measure those parts, or draw from the model: sea lsn-detect MODEL --method random",
         )
     return random_selection(places, sets, options)
+
+
+def _covered(neurons: Neurons, views: Sequence[tuple[WeightView, int]]) -> bool:
+    """Whether each of these neurons of a weight is in one of `views`: a fused weight has those of several parts."""
+    known = np.zeros(len(neurons.indices), dtype=bool)
+    for view, size in views:
+        known |= view.neurons(neurons.indices, size) >= 0
+    return bool(known.all())
 
 
 def random_selection(places: Sequence[Place], sets: NeuronSet, options: SelectOptions) -> Selection:

@@ -77,8 +77,10 @@ def select(
     from seatools.lsn_detect.select import SelectOptions
     from seatools.lsn_detect.select import select as choose
     from seatools.lsn_detect.table import StatsTable, load_stats
+    from seatools.streams.inputs import same_file
     from seatools.streams.manifest import Manifest
     from seatools.streams.outputs import check_output
+    from seatools.streams.tensors import refuse_compressed
 
     messages = Messages(quiet, verbose)
     options = SelectOptions(
@@ -89,12 +91,15 @@ def select(
     if str(output) == "-":
         raise UsageError("-o names a file: the report goes to stdout", fix="-o neurons.safetensors")
     inputs = [*map(str, statistics), *([str(like)] if like is not None else [])]
+    refuse_compressed(output)
     check_output(output, force=force, inputs=inputs)
     if plot is not None:
         from seatools.lsn_detect.heat_map import check_plot
 
         check_plot(plot)
         check_output(plot, force=force, inputs=inputs)
+        if same_file(output, plot):
+            raise UsageError(f"{plot} is both -o and --plot", fix="two names")
     table = load_stats(statistics)
     wanted = None if langs is None else [lang.strip() for lang in langs.split(",") if lang.strip()]
     unknown = [lang for lang in wanted or () if lang not in table.langs]

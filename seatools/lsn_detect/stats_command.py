@@ -126,7 +126,7 @@ def stats(
 
     request = new_request(
         model, lang, output, tokenizer=tokenizer, pattern=pattern, workers=workers, on_error=on_error.value,
-        quarantine=quarantine, force=force, messages=messages,
+        quarantine=quarantine, force=force, messages=messages, tensor_files=(output,),
     )  # fmt: skip
     if dry_run:
         for name, paths in request.corpora.items():

@@ -65,6 +65,8 @@ class LanguageStats:
     files: tuple[str, ...] = ()
     warnings: list[str] = field(default_factory=list)
     """What a user should know of this text, such as a script that does not fit."""
+    limits: str = ""
+    """How much of the text was to be read (`StatsOptions.limits`)."""
 
     @property
     def missing_shards(self) -> list[str]:
@@ -112,7 +114,7 @@ def save_stats(stream: IO[bytes], table: StatsTable) -> None:
                 raise SeaError(f"statistics: {name} has numbers that are negative or NaN", fix="--dtype fp32")
         notes[lang] = {
             "corpora": stats.corpora, "shard": stats.shard, "files": list(stats.files), "warnings": stats.warnings,
-            "checksum": _checksum(own),
+            "limits": stats.limits, "checksum": _checksum(own),
         }  # fmt: skip
         tensors |= own
     metadata = {key: table.metadata[key] for key in _IDENTITY}
@@ -130,9 +132,12 @@ def load_stats(paths: Sequence[str | Path]) -> StatsTable:
     tables = [(str(path), _load(path)) for path in paths]
     # Float sums depend on the order of addition: that of the shards, not of the arguments.
     by_shard = sorted(tables, key=lambda item: [sorted(_first(stats)) for stats in item[1].langs.values()])
-    merged_path, merged = by_shard[0]
+    first, merged = by_shard[0]
+    holders = dict.fromkeys(merged.langs, first)  # lang -> the file that had it last
     for path, table in by_shard[1:]:
-        merged = merge(merged, table, where=f"{merged_path}, {path}")
+        other = next((holders[lang] for lang in table.langs if lang in holders), first)
+        merged = merge(merged, table, where=f"{other}, {path}")
+        holders |= dict.fromkeys(table.langs, path)
     langs = [lang for _, table in tables for lang in table.langs]
     return StatsTable({lang: merged.langs[lang] for lang in langs}, merged.places, merged.metadata)
 
@@ -184,12 +189,17 @@ def _merge_language(lang: str, first: LanguageStats, second: LanguageStats, wher
         )  # fmt: skip
     if mine & theirs:
         raise SeaError(f"{lang}: shard {min(mine & theirs)}/{total} is there twice", where=where, fix="each shard once")
+    if first.limits != second.limits:
+        raise SeaError(
+            f"{lang}: shards of different lengths, of {first.limits} and of {second.limits}", where=where,
+            fix="the same --max-tokens and --limit for all shards of a text",
+        )  # fmt: skip
     both = mine | theirs
     return LanguageStats(
         first.tokens + second.tokens, first.docs + second.docs, add_values(first.values, second.values), first.corpora,
         shard=None if len(both) == total else f"{','.join(map(str, sorted(both)))}/{total}",
         files=tuple(dict.fromkeys(first.files + second.files)),
-        warnings=list(dict.fromkeys(first.warnings + second.warnings)),
+        warnings=list(dict.fromkeys(first.warnings + second.warnings)), limits=first.limits,
     )  # fmt: skip
 
 
@@ -224,7 +234,7 @@ def _load(path: str | Path) -> StatsTable:
                 _, layer, part, statistic = name.split("/")
                 values[int(layer), part][statistic] = array
             told = (note["corpora"], note["shard"], tuple(note["files"]), list(note["warnings"]))
-            table.langs[lang] = LanguageStats(tokens, docs, values, *told)
+            table.langs[lang] = LanguageStats(tokens, docs, values, *told, limits=note.get("limits", ""))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SeaError(f"{path}: its metadata is not that of a statistics file ({error!r})") from error
     if not table.langs:

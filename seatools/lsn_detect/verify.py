@@ -1,7 +1,7 @@
 """Do a language's neurons serve that language? All texts, and the starts of some, read with each set switched off.
 
-Texts are tokenised and laid into windows once, with the rules of `sea eval perplexity`, so that the plain figures are
-the same; then each run reads all languages: 1 + languages * (1 + draws of the control) passes over the texts in all,
+Texts are tokenised and laid into windows once, with the rules of `sea eval perplexity`: the plain figures are its own
+to rounding. Then each run reads all languages: 1 + languages * (1 + draws of the control) passes over the texts in all,
 none for a language without neurons. What is kept is one number a text and run, from which the bootstrap makes
 everything else.
 """

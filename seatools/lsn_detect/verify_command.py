@@ -149,6 +149,7 @@ def _run(
     )
     from seatools.streams.digests import folder_digest
     from seatools.streams.flags import prints_jsonl
+    from seatools.streams.inputs import same_file
     from seatools.streams.manifest import Manifest
     from seatools.streams.outputs import check_output, open_output
     from seatools.streams.progress import Progress
@@ -170,6 +171,8 @@ def _run(
 
         check_plot(plot)
         check_output(plot, force=force, inputs=inputs)
+        if output is not None and same_file(output, plot):
+            raise UsageError(f"{plot} is both -o and --plot", fix="two names")
     judge = OutputJudge(options.lang_id) if options.outputs else None
     window = chosen_window(model_positions(model_path), options.seq_len, options.stride)
     sets, metadata = load_neurons(neuron_path)

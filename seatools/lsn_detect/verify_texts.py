@@ -53,7 +53,7 @@ def warn_of_known_text(
     except (ValueError, AttributeError) as error:
         raise SeaError('its metadata has no valid "corpora"', where=where) from error
     if seen:
-        messages.warn(f"{' and '.join(seen)}: the text is that on which {where} was found, so it proves little")
+        messages.warn(f"{', '.join(seen)}: the text is that on which {where} was found, so it proves little")
 
 
 def read_texts(

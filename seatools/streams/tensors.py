@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from seatools.streams.errors import SeaError
+from seatools.streams.errors import SeaError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,12 @@ _DTYPES = {
     "uint16": "U16", "int16": "I16", "uint32": "U32", "int32": "I32", "uint64": "U64", "int64": "I64",
 }  # fmt: skip
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+
+
+def refuse_compressed(path: str | Path) -> None:
+    """UsageError for an output of tensors that would be compressed by its name: readers map such files."""
+    if str(path).lower().endswith((".gz", ".zst")):
+        raise UsageError(f"{path}: a file of tensors is not compressed", fix="end it in .safetensors")
 
 
 def read_header(path: str | Path) -> tuple[dict[str, dict[str, Any]], dict[str, str], int]:

@@ -54,11 +54,11 @@ def test_one_seed_draws_the_same_texts_of_two_languages():
 
 
 def test_the_interval_is_as_wide_as_the_linearised_error_bar():
-    from seatools.eval.perplexity import bits_per_byte
+    from seatools.eval.figures import ratio_stderr
 
     nats, num_bytes = figures(400)
     for run, samples in zip(nats, bits_per_byte_samples(nats, num_bytes, resamples=4000, seed="0").T, strict=True):
-        value, stderr = bits_per_byte(run, num_bytes)
+        value, stderr = run.sum() / math.log(2) / num_bytes.sum(), ratio_stderr(run / math.log(2), num_bytes)
         found = estimate(samples)
         assert found.value == pytest.approx(value, rel=1e-12)
         assert found.high - found.low == pytest.approx(2 * 1.96 * stderr, rel=0.08)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,9 @@ BAD = [
     (("--lang", "th={th}", "--lang", "en={copy}"), 2, "th and en have the same text"),
     (("--lang", "th={th}", "--lang", "en=-", "--lang", "lo=-"), 2, "is the text of both en and lo"),
     (("--lang", "th={th}", "--lang", "en={missing}"), 1, "no such file"),
+    (("--lang", "th={th}", "--lang", "en={empty}"), 1, "en: no text to measure"),
+    (("--lang", "th={th}", "--lang", "en={pipe}"), 2, "fix: cat it to en=-"),
+    (("--lang", "th={th}", "--lang", "en={en}", "--save-stats", "s.gz"), 2, "is not compressed"),
     (("--lang", "th={th}", "--lang", "en={short}"), 1, "en: 45 tokens are too few"),
     (("--lang", "th={th}", "--lang", "en={broken}"), 1, "broken.jsonl:2: broken JSON"),
     (("--lang", "th={th}", "--lang", "en={en}", "--share", "0.01"), 1, "0.01 of 40 FFN neurons is none"),
@@ -150,7 +154,12 @@ def test_bad_input_is_refused_and_the_old_output_stays(arguments, code, message,
     (tmp_path / "short.txt").write_text("A sentence and another one, not much in all.", "utf-8")
     (tmp_path / "one.txt").write_text("A sentence that is long enough.\nNo.\n", "utf-8")
     (tmp_path / "broken.jsonl").write_text('{"text": "a text"}\n{"text": \n', "utf-8")
-    names = {"copy": "copy.txt", "short": "short.txt", "one": "one.txt", "broken": "broken.jsonl", "missing": "no.txt"}
+    (tmp_path / "empty.txt").touch()
+    os.mkfifo(tmp_path / "pipe")
+    names = {
+        "empty": "empty.txt", "pipe": "pipe", "copy": "copy.txt", "short": "short.txt", "one": "one.txt",
+        "broken": "broken.jsonl", "missing": "no.txt",
+    }  # fmt: skip
     paths = {name: str(tmp_path / file) for name, file in names.items()}
     paths |= {"th": str(tmp_path / "th.txt"), "en": str(tmp_path / "en.txt")}
     out = tmp_path / "neurons.safetensors"
@@ -212,3 +221,19 @@ def test_thai_and_english_on_a_real_model(method, options, sea, shared, tmp_path
     else:
         assert all(row["num_neurons"] > 0 for row in rows.values())
     assert rows["th"]["overlap"]["en"] < 0.5
+
+
+def test_all_parts_are_those_that_the_model_has(sea, model, texts, tmp_path):
+    """A model without a shared expert is measured and chosen from without it, on the way too."""
+    arguments = [word for text in texts for word in ("--lang", text)] + ["--method", "magnitude", "--parts", "all"]
+    early = ("--stop-jaccard", 0.01, "--check-every", 500)
+    rows = rows_of(sea("lsn-detect", model, *arguments, *early, "--top", 9, "-o", tmp_path / "n"))
+    assert [row["num_neurons"] for row in rows.values()] == [9, 9]
+
+
+def test_a_dry_run_looks_at_the_model_and_the_control(sea, model, texts, tmp_path):
+    (tmp_path / "cut").write_bytes(b"cut")
+    for words in ((tmp_path / "none", "--lang", texts[0], "--method", "plnd"), (model, "--method", "random", "--like",
+                  tmp_path / "cut")):  # fmt: skip
+        result = sea("lsn-detect", *words, "-o", tmp_path / "n", "--dry-run")
+        assert (result.code, (tmp_path / "n").exists()) == (1, False), result.stderr

@@ -174,3 +174,19 @@ def test_a_tokenizer_of_another_model_is_told(sea, texts, shared, tmp_path):
                      "--lang", texts[1], "-o", tmp_path / tokenizer)  # fmt: skip
         assert result.code == 0, result.stderr
         assert ("worse than chance" in result.stderr) == told
+
+
+def test_shards_of_different_lengths_and_a_picture_over_the_neurons_are_refused(sea, model, texts, tmp_path):
+    stats = [tmp_path / name for name in ("s0", "s1", "en")]
+    common = ("lsn-detect", "stats", model, *FAST, "--parts", "ffn")
+    assert sea(*common, "--lang", texts[0], "--shard", "0/2", "-o", stats[0]).code == 0
+    assert sea(*common, "--lang", texts[0], "--shard", "1/2", "--max-tokens", 500, "-o", stats[1]).code == 0
+    assert sea(*common, "--lang", texts[1], "-o", stats[2]).code == 0
+    result = sea("lsn-detect", "select", *stats, "-o", tmp_path / "n")
+    assert result.code == 1 and "of 1000000 tokens and of 500 tokens" in result.stderr
+    result = sea("lsn-detect", "select", stats[2], stats[0], stats[0], "-o", tmp_path / "n")
+    assert f"{stats[0]}, {stats[0]}: th: shard 0/2 is there twice" in result.stderr
+    result = sea(
+        "lsn-detect", "select", stats[2], "--method", "plnd", "-o", tmp_path / "x.png", "--plot", tmp_path / "x.png"
+    )
+    assert result.code == 2 and not (tmp_path / "x.png").exists()
