@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -164,6 +165,27 @@ def linear_log_probs(hidden: Tensor, targets: Tensor, head: Head, *, chunk_token
     chunk_tokens = chunk_tokens or _chunk_tokens(hidden, head)
     values = _TargetLogProbs.apply(*_trained(hidden, head), targets, head, chunk_tokens)
     assert isinstance(values, Tensor)
+    return values
+
+
+@torch.no_grad()
+def picked_log_probs(
+    hidden: Tensor, index: np.ndarray, targets: np.ndarray, head: Head, *, chunk_tokens: int | None = None
+) -> Tensor:
+    """Log-probabilities [m] fp32 of `targets` [m] int64 at the rows `index` [m] int64, ascending, of `hidden` [n, D].
+
+    The logits of a row are made once, however many targets it has. Without gradients.
+    """
+    hidden = hidden.to(head.weight.dtype)
+    chunk_tokens = chunk_tokens or _chunk_tokens(hidden, head)
+    values = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+    w = _operand(head.weight)
+    rows, wanted = (torch.from_numpy(x).to(hidden.device) for x in (index, targets))
+    for start in range(0, len(hidden), chunk_tokens):
+        first, end = np.searchsorted(index, (start, start + chunk_tokens))
+        part, row = slice(first, end), rows[first:end] - start
+        logits = _logits(_operand(hidden[start : start + chunk_tokens]), w, head.bias, head.scale, head.softcap)
+        values[part] = logits[row, wanted[part]] - torch.logsumexp(logits, dim=-1)[row]
     return values
 
 
