@@ -74,11 +74,10 @@ _sea() {
             words="--output -o --beta --max-length --batch-size --micro-batch --epochs --max-steps --lr --schedule --warmup --weight-decay --clip --save-every --keep --resume --reference --reference-only --pattern --chat-template --seed --device --dtype --workers --limit --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
         eval)
             case $prev in
-                --format) COMPREPLY=($(compgen -W "auto xcopa belebele mmlu sib200 choice" -- "$cur")); return ;;
                 --dtype) COMPREPLY=($(compgen -W "auto fp32 bf16 fp16" -- "$cur")); return ;;
                 --on-error) COMPREPLY=($(compgen -W "fail skip quarantine" -- "$cur")); return ;;
             esac
-            words="--data --output -o --json --format --shots --shots-data --deactivate --seq-len --stride --max-new-tokens --batch-tokens --chat-template --pattern --seed --device --dtype --workers --limit --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
+            words="--data --hf --output -o --samples --harness --json --format --shots --shots-data --pair --chat --no-chat --system --judge --deactivate --apply-patch --reference --seq-len --stride --context-bytes --max-new-tokens --batch-tokens --engine --shard --nproc --chat-template --pattern --seed --device --dtype --workers --limit --force --dry-run --on-error --quarantine --config --quiet -q --verbose -v --debug -h --help" ;;
     esac
     case $cur in
         -*) COMPREPLY=($(compgen -W "$words" -- "$cur")) ;;

@@ -1,8 +1,9 @@
-"""`sea eval`: a model and data in, score records out."""
+"""`sea eval`: a model and data in, score records out; and `score`, `compare`, `tasks`, which need no model."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated
 
 import typer
 
@@ -26,36 +27,69 @@ from seatools.streams.flags import (
     Verbose,
     Workers,
     new_app,
-    prints_jsonl,
     run_app,
 )
 from seatools.streams.messages import Messages
 
+SUBCOMMANDS = {
+    "score": "seatools.eval.score_command",
+    "compare": "seatools.eval.compare_command",
+    "tasks": "seatools.eval.tasks_command",
+}
 app = new_app()
 
 
 @app.command(name="eval")
 def evaluate(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(metavar="MODEL", help="a Hugging Face model folder")],
     tasks: Annotated[
-        list[str],
-        typer.Argument(metavar="TASK...", help="perplexity, choice, xcopa, belebele, mmlu, sib200, translation (chrf)"),
+        list[str], typer.Argument(metavar="TASK...", help="names (sea eval tasks lists them) or .toml files")
     ],
     data: Annotated[
         list[str] | None, typer.Option("--data", metavar="[LANG=]FILE", help="records or .txt lines; repeatable")
     ] = None,
+    hf: Annotated[
+        str | None, typer.Option("--hf", metavar="LANG,...", help="the tasks' own data from the Hugging Face hub")
+    ] = None,
     output: Output = None,
+    samples: Annotated[
+        str | None,
+        typer.Option("--samples", metavar="FILE", help="every answer, appended; resumes [default: OUT.samples.jsonl]"),
+    ] = None,
+    harness: Annotated[
+        str | None,
+        typer.Option("--harness", metavar="DIR", help="also as lm-evaluation-harness' results files, in a new folder"),
+    ] = None,
     json: Json = False,
-    row_format: Annotated[
-        str, typer.Option("--format", metavar="auto|xcopa|belebele|mmlu|sib200|choice", help="rows of the task choice")
-    ] = "auto",
-    shots: Annotated[int, typer.Option("--shots", metavar="K", help="solved examples before each question")] = 0,
+    row_format: Annotated[str, typer.Option("--format", metavar="auto|NAME", help="rows of the task choice")] = "auto",
+    shots: Annotated[
+        int | None, typer.Option("--shots", metavar="K", help="solved examples before each question [the task's own]")
+    ] = None,
     shots_data: Annotated[
-        list[str] | None, typer.Option("--shots-data", metavar="LANG=FILE", help="whose first K records these are")
+        list[str] | None, typer.Option("--shots-data", metavar="LANG=FILE", help="where the solved examples are")
+    ] = None,
+    pair: Annotated[
+        list[str] | None, typer.Option("--pair", metavar="SRC-TGT", help="one translation of aligned lines [all]")
+    ] = None,
+    chat: Annotated[
+        bool | None, typer.Option("--chat/--no-chat", help="through the model's chat template [the task's own]")
+    ] = None,
+    system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="system turn of chats")] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option("--judge", metavar="MODEL|URL|FILE", help="who marks answers: a model, or recorded judgements"),
     ] = None,
     deactivate: Annotated[
         list[str] | None,
         typer.Option("--deactivate", metavar="NEURONS:LANG", help="score again without these neurons; repeatable"),
+    ] = None,
+    apply_patch: Annotated[
+        list[str] | None,
+        typer.Option("--apply-patch", metavar="PATCH", help="score again with this patch in the model; repeatable"),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", metavar="LANG", help="perplexity: parity of parallel texts with it")
     ] = None,
     seq_len: Annotated[
         int | None, typer.Option("--seq-len", metavar="N", help="perplexity window [default: the model's, <= 2048]")
@@ -63,8 +97,21 @@ def evaluate(
     stride: Annotated[
         int | None, typer.Option("--stride", metavar="N", help="new tokens in each further window [default: half]")
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", help="longest translation")] = 256,
-    batch_tokens: Annotated[int, typer.Option("--batch-tokens", help="tokens in a batch")] = 8192,
+    context_bytes: Annotated[
+        int | None,
+        typer.Option("--context-bytes", metavar="N", help="perplexity windows of N bytes"),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None, typer.Option("--max-new-tokens", help="longest answer [the task's own]")
+    ] = None,
+    batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="most tokens in a batch [found]")] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="auto|transformers|vllm|URL", help="what generates answers")
+    ] = "auto",
+    shard: Annotated[
+        str | None, typer.Option("--shard", metavar="I/N", help="every Nth unit of the work from I = 0, into --samples")
+    ] = None,
+    nproc: Annotated[str | None, typer.Option("--nproc", metavar="N|auto", help="processes, a GPU each")] = None,
     chat_template: Annotated[str | None, typer.Option("--chat-template", metavar="FILE", help="Jinja file")] = None,
     pattern: Pattern = None,
     seed: Seed = 0,
@@ -80,116 +127,60 @@ def evaluate(
     quiet: Quiet = False,
     verbose: Verbose = 0,
     debug: Debug = False,
-) -> None:
-    """How good the adapted model is: bits per byte, multiple choice, translation.
+) -> int:
+    """How good the adapted model is, on the benchmarks of South-East Asia and on tasks of one's own.
 
     \b
     examples:
       sea eval MODEL perplexity --data th=flores_th.txt --data en=flores_en.txt --json | jq .value
       sea eval MODEL xcopa --data th=xcopa_th.jsonl --deactivate neurons.safetensors:th -o scores.jsonl
+      sea eval MODEL mgsm --data th=mgsm_th.jsonl --shots-data exemplars.jsonl --nproc 8 -o scores.jsonl
+      sea eval score scores.jsonl.samples.jsonl     (again, without the model)
+      sea eval compare base.samples.jsonl mine.samples.jsonl
+      sea eval tasks                                (which there are; sea eval tasks NAME shows one)
 
     A record a line ({"task","lang","metric","value","stderr","n","model","config"}) where stdout is no terminal or
-    with --json; a table on a terminal. Bits per byte may be compared across tokenizers, not across languages.
+    with --json; a table on a terminal. With -o every answer is kept beside it as soon as it is there: the same command
+    goes on where one was killed. Bits per byte may be compared across tokenizers, not across languages.
     """
-    from pathlib import Path
+    from seatools.eval.evaluation import Evaluation
+    from seatools.eval.processes import in_processes
+    from seatools.eval.setup import Options
+    from seatools.eval.task_file import AUTO
+    from seatools.eval.tasks import pick_tasks
 
-    from seatools.engine.load import model_positions, open_model
-    from seatools.eval.deactivation import read_passes
-    from seatools.eval.row_formats import FORMATS
-    from seatools.eval.setup import Options, Setup
-    from seatools.eval.sources import all_paths, name_sources, read_sources
-    from seatools.eval.table import print_table
-    from seatools.eval.tasks import assign, pick_tasks
-    from seatools.streams.digests import folder_digest
-    from seatools.streams.manifest import Manifest
-    from seatools.streams.outputs import check_output, open_output
-    from seatools.streams.progress import Progress
-    from seatools.streams.quarantine import rejects_policy
-    from seatools.streams.records import dump
-    from seatools.streams.spool import spooled
-    from seatools.text.documents import load_documents
-
-    messages = Messages(quiet, verbose)
-    chosen = pick_tasks(tasks)
-    if not data:
-        raise UsageError("no data to score", fix=f"--data LANG=FILE of records with {chosen[0].needs}")
-    if row_format not in ("auto", *FORMATS):
-        raise UsageError(f'no format "{row_format}"', fix=f"one of auto, {', '.join(FORMATS)}")
-    if row_format != "auto" and "choice" not in tasks:
-        raise UsageError("--format is for the task choice; the other tasks have one format each")
-    if (shots > 0) != bool(shots_data):
-        raise UsageError("--shots and --shots-data go together", fix="--shots K --shots-data LANG=FILE")
-    if shots > 0 and not any(task.takes_shots for task in chosen):
-        raise UsageError(f"no shots in the task {chosen[0].name}")
+    pick_tasks(tasks)
+    if row_format not in ("auto", *AUTO):
+        raise UsageError(f'no format "{row_format}"', fix=f"one of auto, {', '.join(AUTO)}")
     options = Options(
-        seq_len=seq_len, stride=stride, shots=shots, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens,
-        format=row_format, seed=seed,
+        seq_len=seq_len, stride=stride, context_bytes=context_bytes, shots=shots, chat=chat, system=system,
+        max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, format=row_format, pairs=tuple(pair or ()),
+        reference=reference, seed=seed, limit=limit, engine=engine,
     )  # fmt: skip
-    named, named_shots = name_sources(data), name_sources(shots_data or [])
-    paths = all_paths([*named, *named_shots])
-    check_output(output, force=force, inputs=[model, *paths])
-    folder = Path(model)
-    documents = load_documents(folder, pattern=pattern, chat_template=chat_template, add_eos=False, note=messages.debug)
-    tokenizer = documents.tokenizer
-    manifest = Manifest(
-        command="eval", options={"tasks": tasks, "deactivate": deactivate or [], **vars(options)}, seed=seed
-    )
-    with (
-        rejects_policy(on_error.value, quarantine, output, messages, force=force, dry_run=dry_run) as rejects,
-        spooled(paths) as (files, stdin_digest),
-    ):
-        where_read = dict(zip(paths, files, strict=True))
-        sources = read_sources(named, where_read, rejects=rejects, limit=limit)
-        solved = read_sources(named_shots, where_read, rejects=rejects, limit=None)
-        given = assign(chosen, sources)
-        setup = Setup(folder, tokenizer, documents, model_positions(folder), options, messages, rejects, workers)
-        prepared = [(task.name, task.prepare(given[task.name], solved, setup)) for task in chosen]
-        passes = read_passes(deactivate or [], messages)
-        if dry_run:
-            for name, item in prepared:
-                times = f", {len(passes)} times" if len(passes) > 1 else ""
-                messages.info(f"{name}: {item.size:,} readings of the model{times}")
-            messages.info(f"would write scores to {output or 'stdout'}; nothing is written")
-            return
-        loaded = open_model(folder, device=device, dtype=dtype, vocab_size=tokenizer.vocab_size)
-        for run in passes:
-            run.check(loaded)
-        digest = folder_digest(folder)
-        common: dict[str, Any] = {"model_digest": digest[:16], "tokenizer_digest": tokenizer.digest()[:16]}
-        common["dtype"] = str(loaded.dtype).removeprefix("torch.")
-        if limit is not None:
-            common["limit"] = limit
-        rows = []
-        with Progress("scoring", len(passes) * sum(item.size for _, item in prepared), "readings", quiet) as progress:
-            for run in passes:
-                off = {"deactivate": run.argument} if run.argument else {}
-                with run.applied(loaded):
-                    for name, item in prepared:
-                        for score in item.score(loaded, progress.advance):
-                            rows.append(
-                                {
-                                    "task": name, "lang": score.lang, "metric": score.metric, "value": score.value,
-                                    "stderr": score.stderr, "n": score.n, "model": model,
-                                    "config": common | score.config | off,
-                                }
-                            )  # fmt: skip
-        to_file = output not in (None, "-")
-        if to_file or prints_jsonl(json):
-            with open_output(output, force=force, inputs=paths) as stream:
-                for row in rows:
-                    stream.write(dump(row) + b"\n")
-        if not prints_jsonl(json):
-            print_table(rows)
-        manifest.rejects = rejects.counts
-        manifest.counts = {"scores": len(rows)}
-        if to_file:
-            manifest.add_input(folder, digest)
-            manifest.add_inputs(paths, stdin_digest)
-            for run in passes[1:]:
-                manifest.add_input(str(run.argument).rpartition(":")[0])
-            manifest.write(output)
+    evaluation = Evaluation(
+        model=model, tasks=tuple(tasks), data=tuple(data or ()), shots_data=tuple(shots_data or ()),
+        hf=tuple(lang.strip() for lang in hf.split(",")) if hf else (), output=output, samples=samples,
+        harness=harness, deactivate=tuple(deactivate or ()), patches=tuple(apply_patch or ()), judge=judge,
+        shard=_shard(shard), options=options, chat_template=chat_template, pattern=pattern, device=device, dtype=dtype,
+        workers=workers, on_error=on_error.value, quarantine=quarantine, force=force, dry_run=dry_run, json=json,
+        messages=Messages(quiet, verbose),
+    )  # fmt: skip
+    return in_processes(nproc, ["eval", *context.obj], evaluation)
+
+
+def _shard(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 0, 1
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if found is None or not int(found[1]) < int(found[2]):
+        raise UsageError(f"--shard {text} is not I/N with I from 0 to N - 1", fix="--shard 0/4")
+    return int(found[1]), int(found[2])
 
 
 def main(argv: list[str]) -> int:
-    """`sea eval ARGV`."""
+    """`sea eval ARGV`, or one of its parts."""
+    if argv and argv[0] in SUBCOMMANDS:
+        import importlib
+
+        return int(importlib.import_module(SUBCOMMANDS[argv[0]]).main(argv))
     return run_app(app, "eval", argv)

@@ -1,7 +1,7 @@
 """The same evaluation once more with a changed model: `--deactivate FILE:LANG` and `--apply-patch PATCH`.
 
-Neurons are switched off by hooks and a patch (sea train --save-patch) is put into the loaded weights and taken out again,
-so that one loading serves all passes. What a pass changes is in its samples' keys.
+Neurons are switched off by hooks; a patch (sea train --save-patch) is put into the loaded weights and taken out again;
+so one loading serves all passes. What a pass changes is in its samples' keys.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ import torch
 from tiny_llama import write_model, write_tokenizer
 
 from seatools.engine.load import model_positions
-from seatools.eval.setup import Options, Setup
+from seatools.eval.requests import Setup
+from seatools.eval.setup import Options
 from seatools.streams.messages import Messages
 from seatools.streams.records import Rejects
 from seatools.text.documents import Documents
@@ -45,7 +46,7 @@ def setup_of(model_folder: Path) -> Callable[..., Setup]:
     def make(**options: Any) -> Setup:
         documents = Documents(tokenizer, None, add_eos=False)
         positions = model_positions(model_folder)
-        return Setup(model_folder, tokenizer, documents, positions, Options(**options), Messages(), Rejects())
+        return Setup(model_folder, documents, positions, Options(**options), Messages(), Rejects())
 
     return make
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
+from asked_model import requests, samples, scores
 from tiny_eval import records
 from tiny_llama import BOS, EOS
 
-from seatools.eval.choice import Choice, accuracy, proportion_stderr
-from seatools.eval.item import Item
 from seatools.eval.sources import Source
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.records import BadRecord
@@ -38,69 +35,56 @@ def test_scores_equal_plain_log_likelihoods(model, setup_of, log_probs, monkeypa
     num_bytes = [np.array([len(choice) for choice in row["choices"]]) for row in ROWS]
     normed = np.mean([(v / b).argmax() == a for v, b, a in zip(sums, num_bytes, answers, strict=True)])
 
-    from seatools.engine import sequences
-
-    seen = []
-    real = sequences.score_documents
-    monkeypatch.setattr(
-        sequences, "score_documents", lambda *args, **more: seen.append(real(*args, **more)) or seen[-1]
-    )
-    found = {s.metric: s for s in Choice("choice").prepare([source(*ROWS)], [], setup).score(model, lambda n: None)}
-    assert len(seen) == 1  # all choices of all items in one call
-    assert seen[0] == pytest.approx(np.concatenate(sums), abs=1e-4)
-    assert (found["acc"].value, found["acc_norm"].value) == (acc, normed)
-    assert (found["acc"].n, found["acc"].config["format"]) == (3, "choice")
+    asked = requests("choice", [source(*ROWS)], setup)
+    found = samples(model, asked, setup)
+    assert np.concatenate([one.result["logprobs"] for one in found]) == pytest.approx(np.concatenate(sums), abs=1e-4)
+    assert [one.result["gold"] for one in found] == answers
+    figures = scores(model, asked, setup)
+    assert (figures["acc"]["value"], figures["acc_norm"]["value"]) == (acc, normed)
+    assert (figures["acc"]["n"], figures["acc"]["config"]["format"]) == (3, "choice")
 
 
 def test_batching_changes_scores_by_rounding_only(model, setup_of):
-    tables = []
-    for tokens in (1, 100_000):
-        prepared = Choice("choice").prepare([source(*ROWS)], [], setup_of(batch_tokens=tokens))
-        tables.append([(s.metric, s.value) for s in prepared.score(model, lambda n: None)])
-    assert tables[0] == tables[1]
-
-
-def test_accuracy_takes_the_sum_and_the_mean_per_byte():
-    items = [Item("q", ("ab", "abcdefgh"), 1), Item("q", ("แมว", "cat"), 0)]
-    scores = [np.array([-3.0, -4.0]), np.array([-5.0, -2.0])]  # -1.5 and -0.5 a byte; -0.56 and -0.67 a byte
-    assert accuracy(scores, items) == (0.0, 1.0)
-
-
-def test_stderr_of_a_share():
-    assert proportion_stderr(0.25, 5) == pytest.approx(math.sqrt(0.25 * 0.75 / 4))
-    assert proportion_stderr(1.0, 1) is None
+    found = []
+    for tokens in (16, 100_000):
+        setup = setup_of(batch_tokens=tokens)
+        found.append(
+            [one.result["logprobs"] for one in samples(model, requests("choice", [source(*ROWS)], setup), setup)]
+        )
+    for one, other in zip(*found, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
 
 
 def test_shots_stand_before_the_question_with_their_answers(setup_of):
     setup = setup_of(shots=2)
-    prepared = Choice("choice").prepare([source(ROWS[0])], [source(ROWS[2], ROWS[1], ROWS[0])], setup)
-    doc = prepared.questions["en", "choice"][0].docs[0]
-    assert setup.tokenizer.decode(doc.ids.tolist()) == (
+    (request,) = requests("choice", [source(ROWS[0])], setup, [source(ROWS[2], ROWS[1], ROWS[0])])
+    ids, mask = request.docs[0]
+    assert setup.tokenizer.decode(ids.tolist()) == (
         "Question: Where do fish live?\nAnswer: water\n\nQuestion: 2 + 2?\nAnswer: 4\n\n"
         "Question: What colour is grass?\nAnswer: green"
     )
-    assert int(doc.loss_mask.sum()) == len(" green")
+    assert int(mask.sum()) == len(" green")
 
 
 def test_a_question_among_its_own_shots_is_refused(setup_of):
     with pytest.raises(UsageError, match="data.jsonl:1: this question is one of the shots"):
-        Choice("choice").prepare([source(*ROWS)], [source(*ROWS)], setup_of(shots=1))
+        requests("choice", [source(*ROWS)], setup_of(shots=1), [source(*ROWS)])
 
 
 def test_too_few_shots_are_refused(setup_of):
     with pytest.raises(UsageError, match="1 shots for en, --shots asks for 2"):
-        Choice("choice").prepare([source(ROWS[0])], [source(ROWS[1])], setup_of(shots=2))
+        requests("choice", [source(ROWS[0])], setup_of(shots=2), [source(ROWS[1])])
 
 
 def test_eos_is_no_part_of_a_choice(setup_of):
-    prepared = Choice("choice").prepare([source(ROWS[0])], [], setup_of())
-    assert [int(doc.ids[-1]) for doc in prepared.questions["en", "choice"][0].docs] != [EOS, EOS]
+    (request,) = requests("choice", [source(ROWS[0])], setup_of())
+    assert [int(ids[-1]) for ids, _ in request.docs] != [EOS, EOS]
 
 
 def test_a_question_longer_than_the_model_is_named(setup_of):
     row = ROWS[0] | {"question": "x" * 200}
     with pytest.raises(BadRecord) as caught:
-        Choice("choice").prepare([source(ROWS[1], row)], [], setup_of())
+        requests("choice", [source(ROWS[1], row)], setup_of())
     assert caught.value.where == "data.jsonl:2"
     assert "the model takes 160" in caught.value.what
 
@@ -112,9 +96,9 @@ def test_bad_questions_can_be_skipped(model, setup_of):
 
     setup = replace(setup_of(), rejects=Rejects("skip"))
     bad = [ROWS[0] | {"answer": 7}, {"question": "no choices"}, ROWS[0] | {"question": "x" * 200}]
-    prepared = Choice("choice").prepare([source(*ROWS, *bad)], [], setup)
-    assert prepared.size == 7
-    assert setup.rejects.counts == {"bad label": 1, "bad choices": 1, "too long": 1}
+    asked = requests("choice", [source(*ROWS, *bad)], setup)
+    assert [len(request.docs) for request in asked] == [2, 3, 2]
+    assert setup.rejects.counts == {"bad label": 1, "missing column": 1, "too long": 1}
 
 
 def test_data_without_any_good_question_is_an_error(setup_of):
@@ -123,9 +107,9 @@ def test_data_without_any_good_question_is_an_error(setup_of):
     from seatools.streams.records import Rejects
 
     with pytest.raises(SeaError, match="no question left to score for choice, en"):
-        Choice("choice").prepare([source(ROWS[0] | {"answer": 7})], [], replace(setup_of(), rejects=Rejects("skip")))
+        requests("choice", [source(ROWS[0] | {"answer": 7})], replace(setup_of(), rejects=Rejects("skip")))
 
 
 def test_unknown_rows_are_refused_with_the_shape_to_make(setup_of):
     with pytest.raises(SeaError, match="no multiple-choice format has these keys: text.*`question`, `choices`"):
-        Choice("choice").prepare([source({"text": "x"})], [], setup_of())
+        requests("choice", [source({"text": "x"})], setup_of())

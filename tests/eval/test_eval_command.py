@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from tiny_llama import write_jsonl
+from tiny_neurons import write_neurons
 
 QUESTION = {"question": "2 + 2?", "choices": ["three", "four"], "answer": "B"}
 
@@ -39,9 +39,9 @@ def test_perplexity_prints_bits_per_byte_alone_a_line_a_language(sea, model_fold
     assert len(rows[0]["config"]["model_digest"]) == len(rows[0]["config"]["tokenizer_digest"]) == 16
 
 
-def test_the_language_is_und_where_records_disagree(sea, model_folder, tmp_path):
+def test_without_a_label_the_languages_are_those_of_the_records(sea, model_folder, tmp_path):
     mixed = write_jsonl(tmp_path / "a.jsonl", [{"text": "a", "lang": "en"}, {"text": "b"}])
-    assert scores(sea("eval", model_folder, "perplexity", "--data", mixed))[0]["lang"] == "und"
+    assert [row["lang"] for row in scores(sea("eval", model_folder, "perplexity", "--data", mixed))] == ["en", "und"]
 
 
 def test_stdin_serves_as_data(sea, model_folder, texts):
@@ -73,14 +73,10 @@ def test_a_dry_run_says_what_would_be_done_loads_no_model_and_writes_nothing(
 def test_deactivating_neurons_equals_zeroing_their_weights(sea, model_folder, texts, tmp_path):
     from transformers import AutoModelForCausalLM
 
-    from seatools.engine.neurons import Neurons, neuron_metadata, save_neurons
-
     model = AutoModelForCausalLM.from_pretrained(model_folder)
     down, query = "model.layers.1.mlp.down_proj", "model.layers.0.self_attn.q_proj"
     chosen = {down: [0, 5, 7], query: [3, 4]}
-    sets = {"th": {name: Neurons(np.array(i, np.int32), np.ones(len(i), np.float32)) for name, i in chosen.items()}}
-    meta = neuron_metadata(model, method="lape", thresholds={}, model_digest="0" * 64, corpora={"th": "0"})
-    save_neurons(tmp_path / "n.safetensors", sets, meta)
+    write_neurons(model, tmp_path / "n.safetensors", {"th": chosen})
     with torch.no_grad():
         model.get_submodule(down).weight[:, chosen[down]] = 0
         model.get_submodule(query).weight[chosen[query]] = 0
@@ -100,12 +96,9 @@ def test_deactivating_neurons_equals_zeroing_their_weights(sea, model_folder, te
 def test_neurons_of_another_model_are_refused(sea, model_folder, texts, tmp_path):
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from seatools.engine.neurons import neuron_metadata, save_neurons
-
     other = LlamaForCausalLM(LlamaConfig(vocab_size=9, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
                                          num_attention_heads=1))  # fmt: skip
-    meta = neuron_metadata(other, method="lape", thresholds={}, model_digest="0" * 64, corpora={"th": "0"})
-    save_neurons(tmp_path / "n.safetensors", {"th": {}}, meta)
+    write_neurons(other, tmp_path / "n.safetensors", {"th": {}})
     data = ["--data", f"th={texts[0]}", "--deactivate"]
     result = sea("eval", model_folder, "perplexity", *data, f"{tmp_path / 'n.safetensors'}:th")
     assert (result.code, result.stdout) == (1, b"")
@@ -255,3 +248,83 @@ def test_shots_come_from_their_own_file(sea, shared, long_model, tmp_path):
     data = ["--data", f"id={folder / 'id.test.jsonl'}", "--limit", "2", "--shots", "2"]
     acc, _ = scores(sea("eval", long_model, "mmlu", *data, "--shots-data", f"id={folder / 'id.dev.jsonl'}"))
     assert acc["config"]["shots"] == 2
+
+
+def test_a_patch_scores_as_the_patched_folder_does(sea, model_folder, texts, tmp_path):
+    import numpy as np
+
+    from seatools.engine.patch import TrainedSlice, save_patch
+
+    name = "model.layers.1.mlp.down_proj.weight"
+    values = np.linspace(-1, 1, 32, dtype=np.float32).reshape(32, 1)
+    piece = TrainedSlice(names=(name,), shape=(32, 48), dim=1, index=np.array([5]), dtype="F32", values=values)
+    patch = tmp_path / "p.safetensors"
+    save_patch(patch, model_folder, [piece], base_digest="b", tokenizer_digest="", trained="x", languages=["th"])
+    assert sea("train", "apply-patch", model_folder, patch, "-o", tmp_path / "patched").code == 0
+    data = ["perplexity", "--data", f"th={texts[0]}"]
+    plain, patched = scores(sea("eval", model_folder, *data, "--apply-patch", patch))
+    (expected,) = scores(sea("eval", tmp_path / "patched", *data))
+    assert patched["value"] == pytest.approx(expected["value"], rel=1e-9) != pytest.approx(plain["value"], rel=1e-4)
+    assert patched["config"]["apply_patch"] == str(patch) and "apply_patch" not in plain["config"]
+
+
+def test_the_harness_layout_holds_the_scores(sea, model_folder, tmp_path):
+    questions = write_jsonl(tmp_path / "q.jsonl", [QUESTION, QUESTION | {"question": "1 + 3?"}])
+    folder = tmp_path / "harness"
+    row = scores(sea("eval", model_folder, "choice", "--data", f"en={questions}", "--harness", folder))[0]
+    (file,) = folder.rglob("results_*.json")
+    assert json.loads(file.read_text())["results"]["choice_en"]["acc,none"] == row["value"]
+
+
+def test_a_json_output_is_one_array(sea, model_folder, texts, tmp_path):
+    assert sea("eval", model_folder, "perplexity", "--data", texts[1], "-o", tmp_path / "s.json").code == 0
+    assert [row["lang"] for row in json.loads((tmp_path / "s.json").read_text())] == ["en"]
+
+
+def test_a_task_of_ones_own_is_a_file(sea, model_folder, tmp_path):
+    text = sea("eval", "tasks", "choice").stdout.decode()
+    own = tmp_path / "riddles.toml"
+    own.write_text(text.replace('name = "choice"', 'name = "riddles"').replace("Question:", "Riddle:"))
+    data = write_jsonl(tmp_path / "q.jsonl", [QUESTION])
+    result = sea("eval", model_folder, own, "--data", f"en={data}", "-v")
+    assert scores(result)[0]["task"] == "riddles" and "Riddle: 2 + 2?" in result.stderr
+    own.write_text(text.replace("answer_as", "answer_is"))
+    assert 'has the key "answer_is", which is none' in sea("eval", model_folder, own, "--data", f"en={data}").stderr
+
+
+def test_the_tasks_are_listed(sea):
+    rows = [json.loads(line) for line in sea("eval", "tasks").stdout.splitlines()]
+    named = {row["name"]: row for row in rows}
+    assert {"perplexity", "m3exam", "mgsm", "flores", "seabench", "multijail"} <= named.keys()
+    assert named["mgsm"]["shots"] == 8 and "text" in named["belebele"]["variants"]
+
+
+def test_worked_examples_come_before_the_problem_and_digits_are_read(sea, long_model, shared):
+    mgsm = shared / "data" / "mgsm"
+    data = ["--data", f"th={mgsm / 'th.jsonl'}", "--shots-data", mgsm / "exemplars.jsonl", "--shots", "1"]
+    result = sea("eval", long_model, "mgsm", *data, "--limit", "2", "--max-new-tokens", "4", "-v")
+    rows = scores(result)
+    assert [(row["metric"], row["n"]) for row in rows] == [("exact_match_flexible", 2), ("exact_match_strict", 2)]
+    assert rows[0]["config"]["shots"] == 1 and len(rows[0]["config"]["shots_digest"]) == 16
+    assert result.stderr.count("คำตอบทีละขั้นตอน:") == 2  # of the worked example, and of the problem
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["perplexity", "--data", "TH", "--engine", "magic"], 'no engine "magic"'),
+        (["perplexity", "--data", "TH", "--reference", "en"], "--reference en, but there is no text in it"),
+        (["perplexity", "--data", "TH", "--data", "EN", "--reference", "th", "--limit", "1"], ""),
+        (["choice", "--data", "TH", "--reference", "th"], "--reference is for the task perplexity"),
+        (["perplexity", "--data", "TH", "--context-bytes", "64", "--stride", "8"], "drop one"),
+        (["perplexity", "--data", "TH", "--pair", "th-en"], "--pair is for translations"),
+        (["perplexity", "--data", "TH", "--hf", "th"], "exclude each other"),
+        (["perplexity", "--data", "TH", "--batch-tokens", "0"], "it must be at least 1"),
+        (["perplexity", "--data", "TH", "--nproc", "2"], "several processes need a file for their samples"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(sea, model_folder, texts, arguments, words):
+    named = [str(a).replace("TH", f"th={texts[0]}").replace("EN", f"en={texts[1]}") for a in arguments]
+    result = sea("eval", model_folder, *named)
+    assert (result.code == 2 and words in result.stderr) if words else result.code == 0
+    assert "Traceback" not in result.stderr

@@ -6,12 +6,12 @@ import time
 
 import pytest
 import sacrebleu
+from asked_model import requests, samples, scores
 from tiny_eval import records
 from tiny_llama import BOS, EOS
 
 from seatools.eval.chrf import corpus_chrf
 from seatools.eval.sources import Source
-from seatools.eval.translation import Translation
 from seatools.streams.errors import UsageError
 from seatools.streams.records import BadRecord
 
@@ -74,9 +74,7 @@ def source(*rows: dict) -> Source:
 def test_answers_are_greedy_and_end_with_the_line(model, setup_of, monkeypatch):
     setup = setup_of(max_new_tokens=8)
     prompts = ["The cat", "แมว", "Once upon"]
-    prepared = Translation("chrf").prepare(
-        [source(*({"prompt": prompt, "reference": "a mat"} for prompt in prompts))], [], setup
-    )
+    asked = requests("chrf", [source(*({"prompt": prompt, "reference": "a mat"} for prompt in prompts))], setup)
     import torch
 
     answers = []
@@ -91,18 +89,20 @@ def test_answers_are_greedy_and_end_with_the_line(model, setup_of, monkeypatch):
             kept.append(id)
         text = setup.tokenizer.decode(kept)
         answers.append(text.partition("\n")[0] if "\n" in text else text.rstrip("\ufffd"))
-    found = {score.metric: score for score in prepared.score(model, lambda n: None)}
-    assert found["chrf"].value == corpus_chrf(answers, ["a mat"] * 3, word_order=0, seed=0).value
-    assert found["chrf++"].n == 3
-    assert found["chrf"].config["max_new_tokens"] == 8
+    assert [one.result["text"].rstrip("\ufffd") for one in samples(model, asked, setup)] == answers
+    found = scores(model, asked, setup)
+    assert found["chrf"]["value"] == corpus_chrf(answers, ["a mat"] * 3, word_order=0, seed=0).value
+    assert (found["chrf++"]["n"], found["chrf"]["task"]) == (3, "chrf")
+    assert found["chrf"]["config"]["max_new_tokens"] == 8
 
 
 def test_shots_come_with_their_references(setup_of):
     setup = setup_of(shots=1, max_new_tokens=8)
-    prepared = Translation("translation").prepare(
-        [source({"prompt": "dog =", "reference": "หมา"})], [source({"prompt": "cat =", "reference": "แมว"})], setup
-    )
-    assert setup.tokenizer.decode(prepared.prompts["en"][0].ids) == "cat = แมว\n\ndog ="
+    (request,) = requests(
+        "translation", [source({"prompt": "dog =", "reference": "หมา"})], setup,
+        [source({"prompt": "cat =", "reference": "แมว"})],
+    )  # fmt: skip
+    assert setup.tokenizer.decode(request.ids) == "cat = แมว\n\ndog ="
 
 
 @pytest.mark.parametrize(
@@ -110,15 +110,45 @@ def test_shots_come_with_their_references(setup_of):
 )
 def test_prompts_without_what_they_need_are_named(setup_of, row):
     with pytest.raises(BadRecord) as caught:
-        Translation("chrf").prepare([source(row)], [], setup_of(max_new_tokens=8))
+        requests("chrf", [source(row)], setup_of(max_new_tokens=8))
     assert caught.value.where == "data.jsonl:1"
 
 
 def test_a_prompt_without_room_for_its_answer_is_named(setup_of):
     with pytest.raises(BadRecord, match="154 tokens, the model has room for 152"):
-        Translation("chrf").prepare([source({"prompt": "x" * 153, "reference": "y"})], [], setup_of(max_new_tokens=8))
+        requests("chrf", [source({"prompt": "x" * 153, "reference": "y"})], setup_of(max_new_tokens=8))
 
 
 def test_an_answer_longer_than_the_model_is_refused(setup_of):
     with pytest.raises(UsageError, match="leaves no room"):
-        Translation("chrf").prepare([source({"prompt": "x", "reference": "y"})], [], setup_of(max_new_tokens=160))
+        requests("chrf", [source({"prompt": "x", "reference": "y"})], setup_of(max_new_tokens=160))
+
+
+def test_answers_in_another_language_than_the_target_are_counted():
+    pytest.importorskip("pycld2")
+    from made_samples import answer
+
+    from seatools.eval.engines import off_target
+    from seatools.eval.results import collect
+    from seatools.eval.results import scores as records_of
+
+    texts = ["วันนี้อากาศดีมาก เราจึงไปเดินเล่นที่สวนสาธารณะ", "The weather is very nice today, so we go to the park.", "?"]
+    found = [off_target(text, "tha_Thai") for text in texts]
+    assert [one["off_target"] for one in found] == [False, True, None]
+    made = [answer(n, text, "chrf", reference="x", **found[n]) for n, text in enumerate(texts)]
+    config = records_of(collect(made))[0]["config"]
+    assert (config["off_target"], config["language_unsure"]) == (1, 1)
+
+
+def test_line_aligned_files_are_translated_in_every_direction(sea, model_folder, tmp_path):
+    import json
+
+    for lang, lines in {"en": "one\ntwo\n", "th": "หนึ่ง\nสอง\n", "lo": "ໜຶ່ງ\nສອງ\n"}.items():
+        (tmp_path / f"{lang}.txt").write_text(lines, encoding="utf-8")
+    data = [word for lang in ("en", "th", "lo") for word in ("--data", f"{lang}={tmp_path / lang}.txt")]
+    base = ["eval", model_folder, "flores", *data, "--max-new-tokens", "4"]
+    rows = [json.loads(line) for line in sea(*base).stdout.splitlines()]
+    pairs = ["en-th", "en-lo", "th-en", "th-lo", "lo-en", "lo-th", "mean"]
+    assert [row["lang"] for row in rows if row["metric"] == "chrf"] == pairs
+    one = [json.loads(line) for line in sea(*base, "--pair", "th-en").stdout.splitlines()]
+    assert one == [row for row in rows if row["lang"] == "th-en"]
