@@ -4,10 +4,11 @@
     python benchmarks/eval_choice.py [--rounds 3] [--items 32] [--threads 2] [--only TEXT] [--batch-sizes 1,4,16]
 
 A Llama of 51 M parameters (50,266 pieces, random weights, fp32) and the same (context, continuation) strings, made
-from the shared data: Belebele and Global-MMLU with letters, SIB-200 with label texts, and XCOPA, in Thai,
-English and Indonesian. Each run is a process of its own, in turn. Time is the process' CPU time (and wall
-time) from strings to values, tokenising included, the model loaded before. The harness runs with each batch size of
-the list once, on all items, and goes on with the fastest; it groups one-token answers by itself, as it does by default.
+from the shared data: Belebele and Global-MMLU with letters, SIB-200 with label texts, and XCOPA, in Thai, English and
+Indonesian; and FLORES lines whole, beside the harness' rolling log-likelihood. Each run is a process of its own, in
+turn. Time is the process' CPU time (and wall time) from strings to values, tokenising included, the model loaded
+before. The harness runs with each batch size of the list once, on all items, and goes on with the fastest; it groups
+one-token answers by itself, as it does by default.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ TASKS = (
     ("xcopa-th", "xcopa", "xcopa/th.test.jsonl", None, "th", 0),
     ("xcopa-id", "xcopa", "xcopa/id.test.jsonl", None, "id", 0),
     ("xcopa-th-5shot", "xcopa", "xcopa/th.test.jsonl", "xcopa/th.val.jsonl", "th", 5),
+    ("perplexity-th", "rolling", "flores200/dev/tha_Thai.txt", None, "th", 0),
+    ("perplexity-en", "rolling", "flores200/dev/eng_Latn.txt", None, "en", 0),
 )
+BEGIN = 50256  # the token before a text that is scored whole
 
 
 CONNECTORS = {
@@ -90,6 +94,10 @@ def lettered(text: str, options: list[str]) -> str:
 def write_requests(path: Path, task: tuple[str, str, str, str | None, str, int], items: int) -> int:
     """(context, continuation) of all choices of the first questions behind the shots; returns how many."""
     _, form, file, shots_file, lang, shots = task
+    if form == "rolling":
+        texts = [[line] for line in (SHARED / "data" / file).read_text(encoding="utf-8").splitlines()[:items]]
+        path.write_text(json.dumps(texts), encoding="utf-8")
+        return len(texts)
     rows = [json.loads(line) for line in (SHARED / "data" / file).open(encoding="utf-8")]
     if shots_file:
         solved = [json.loads(line) for line in (SHARED / "data" / shots_file).open(encoding="utf-8")][:shots]
@@ -119,9 +127,13 @@ def ours(task: dict[str, Any]) -> dict[str, Any]:
     requests = json.loads(Path(task["requests"]).read_text(encoding="utf-8"))
     base = _peak_mb()
     cpu, wall = time.process_time(), time.perf_counter()
-    asked = [{"prompt": context, "completion": continuation} for context, continuation in requests]
-    encoded = documents.encode(asked, workers=task["threads"])
-    docs = [doc.document for doc in encoded if isinstance(doc, TokenizedDoc)]
+    if len(requests[0]) == 1:
+        ids = documents.tokenizer.encode_batch([text for (text,) in requests], workers=task["threads"])
+        docs: list[Any] = [([BEGIN, *own], [0] + [1] * len(own)) for own in ids]
+    else:
+        asked = [{"prompt": context, "completion": continuation} for context, continuation in requests]
+        encoded = documents.encode(asked, workers=task["threads"])
+        docs = [doc.document for doc in encoded if isinstance(doc, TokenizedDoc)]
     values = prefix_scores(model, docs, batch_tokens=task.get("batch_tokens"))
     return _measured(cpu, wall, base, values.tolist())
 
@@ -144,10 +156,14 @@ def harness(task: dict[str, Any]) -> dict[str, Any]:
         prefix_token_id=model.config.eos_token_id,
     )  # fmt: skip
     requests = json.loads(Path(task["requests"]).read_text(encoding="utf-8"))
-    instances = [Instance("loglikelihood", {}, tuple(request), number) for number, request in enumerate(requests)]
+    kind: Any = "loglikelihood_rolling" if len(requests[0]) == 1 else "loglikelihood"
+    instances = [Instance(kind, {}, tuple(request), number) for number, request in enumerate(requests)]
     base = _peak_mb()
     cpu, wall = time.process_time(), time.perf_counter()
-    values = [value for value, _ in judge.loglikelihood(instances, disable_tqdm=True)]
+    if kind == "loglikelihood":
+        values = [value for value, _ in judge.loglikelihood(instances, disable_tqdm=True)]
+    else:
+        values = judge.loglikelihood_rolling(instances, disable_tqdm=True)
     return _measured(cpu, wall, base, values)
 
 
@@ -179,7 +195,7 @@ def compare(
     task: tuple[str, str, str, str | None, str, int], folder: Path, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     requests = folder / "requests.json"
-    count = write_requests(requests, task, arguments.items * (4 if task[1] == "xcopa" else 1))
+    count = write_requests(requests, task, arguments.items * (4 if task[1] in ("xcopa", "rolling") else 1))
     common = {"folder": str(folder), "requests": str(requests), "threads": arguments.threads}
     tried = {}
     for size in [int(size) for size in arguments.batch_sizes.split(",")]:
@@ -203,7 +219,7 @@ def compare(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--items", type=int, default=32, help="questions a task, four times as many of XCOPA")
+    parser.add_argument("--items", type=int, default=32, help="questions a task, four times as many of XCOPA and lines")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch-sizes", default="1,4,16", help="of the harness, to choose from")
     parser.add_argument("--only", default="", help="tasks whose name holds this")
