@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -36,6 +36,9 @@ SUBCOMMANDS = {
     "compare": "seatools.eval.compare_command",
     "tasks": "seatools.eval.tasks_command",
 }
+if TYPE_CHECKING:
+    from seatools.engine.world import World
+
 app = new_app()
 
 
@@ -143,8 +146,11 @@ def evaluate(
     with --json; a table on a terminal. With -o every answer is kept beside it as soon as it is there: the same command
     goes on where one was killed. Bits per byte may be compared across tokenizers, not across languages.
     """
+    import dataclasses
+
+    from seatools.engine.processes import in_processes, is_several
     from seatools.eval.evaluation import Evaluation
-    from seatools.eval.processes import in_processes
+    from seatools.eval.run import evaluate as evaluate_all
     from seatools.eval.setup import Options
     from seatools.eval.task_file import AUTO
     from seatools.eval.tasks import pick_tasks
@@ -165,7 +171,14 @@ def evaluate(
         workers=workers, on_error=on_error.value, quarantine=quarantine, force=force, dry_run=dry_run, json=json,
         messages=Messages(quiet, verbose),
     )  # fmt: skip
-    return in_processes(nproc, ["eval", *context.obj], evaluation)
+    if is_several(nproc) and evaluation.samples_path is None:
+        raise UsageError("several processes need a file for their samples", fix="--samples FILE or -o FILE")
+
+    def run(world: World) -> None:
+        silent = dataclasses.replace(evaluation.messages, silent=not world.is_main or evaluation.messages.silent)
+        evaluate_all(dataclasses.replace(evaluation, messages=silent), world)
+
+    return in_processes(nproc, ["eval", *context.obj], run, inputs=evaluation.inputs, device=evaluation.device)
 
 
 def _shard(text: str | None) -> tuple[int, int]:

@@ -186,12 +186,12 @@ def lsn_detect(
         messages.info(f"would write {output}; nothing is written")
         return 0
 
-    from seatools.lsn_detect.processes import in_processes
+    from seatools.engine.processes import in_processes
 
-    def detect(request: Request, world: World) -> None:
-        _detect(request, options, choice, plot, save_stats, json=json, world=world)
+    def detect(world: World) -> None:
+        _detect(request.on(world), options, choice, plot, save_stats, json=json, world=world)
 
-    return in_processes(nproc, ["lsn-detect", *context.obj], request, options, detect)
+    return in_processes(nproc, ["lsn-detect", *context.obj], detect, inputs=request.inputs, device=options.device)
 
 
 def new_request(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,10 @@ class Request:
     quarantine: str | None
     force: bool
     messages: Messages
+
+    def on(self, world: World) -> Request:
+        """The request as a process of `world` has it: only the main one speaks."""
+        return self if world.is_main else replace(self, messages=replace(self.messages, silent=True))
 
     @property
     def inputs(self) -> list[str]:

@@ -121,8 +121,8 @@ def stats(
     )  # fmt: skip
     if not lang:
         raise UsageError("no --lang", fix="--lang th=FILE --lang en=FILE")
+    from seatools.engine.processes import in_processes
     from seatools.lsn_detect.command import new_request
-    from seatools.lsn_detect.processes import in_processes
 
     request = new_request(
         model, lang, output, tokenizer=tokenizer, pattern=pattern, workers=workers, on_error=on_error.value,
@@ -134,10 +134,11 @@ def stats(
         messages.info(f"would write {output}; nothing is written")
         return 0
 
-    def measure(request: Request, world: World) -> None:
-        _stats(request, options, json=json, world=world)
+    def measure(world: World) -> None:
+        _stats(request.on(world), options, json=json, world=world)
 
-    return in_processes(nproc, ["lsn-detect", "stats", *context.obj], request, options, measure)
+    argv = ["lsn-detect", "stats", *context.obj]
+    return in_processes(nproc, argv, measure, inputs=request.inputs, device=options.device)
 
 
 def _stats(request: Request, options: StatsOptions, *, json: bool, world: World) -> None:
