@@ -204,8 +204,10 @@ def test_closed_standard_streams(program: str) -> None:
 
 def test_ctrl_c_leaves_no_partial_file(program: str) -> None:
     process = subprocess.Popen(
-        [*program.split(), "fake", "sleep"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [*program.split(), "fake", "sleep"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # Tests that run in the background of a script inherit SIGINT as ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     assert os.listdir() != []  # the temporary sibling
     process.send_signal(signal.SIGINT)

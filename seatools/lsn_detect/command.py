@@ -169,15 +169,15 @@ def lsn_detect(
         raise UsageError(
             f"{method.value} compares languages and needs two at least", fix="another --lang, or --method plnd"
         )
+    if plot is not None:
+        from seatools.lsn_detect.heat_map import check_plot
+
+        check_plot(plot)
     request = new_request(
         model, lang or [], output, tokenizer=tokenizer, pattern=pattern, workers=workers, on_error=on_error.value,
         quarantine=quarantine, force=force, messages=messages,
         outputs=(plot, save_stats), tensor_files=(output, save_stats), inputs=() if like is None else (str(like),),
     )  # fmt: skip
-    if plot is not None:
-        from seatools.lsn_detect.heat_map import check_plot
-
-        check_plot(plot)
     if like is not None:
         load_neurons(like)  # damage is found before the model is opened
     if dry_run:

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -25,7 +26,15 @@ def test_the_first_signal_is_noted_and_a_second_changes_nothing(number: signal.S
     assert [signal.getsignal(caught) for caught in (signal.SIGTERM, signal.SIGUSR1)] == before
 
 
-def test_an_interrupt_stays_an_interrupt_and_handlers_come_back_after_an_error() -> None:
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as Python has it; in the background of a script it is inherited as ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+def test_an_interrupt_stays_an_interrupt_and_handlers_come_back_after_an_error(interruptible: None) -> None:
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt), StopSignals():
         os.kill(os.getpid(), signal.SIGINT)

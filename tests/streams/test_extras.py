@@ -40,7 +40,8 @@ def test_a_missing_extra_stops_audit_before_it_reads(sea, monkeypatch, tmp_path)
 def test_a_missing_extra_stops_lsn_detect_before_it_loads(sea, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     out = tmp_path / "n.safetensors"
-    result = sea("lsn-detect", tmp_path, "--lang", "th=a.txt", "-o", out, "--plot", tmp_path / "n.png")
+    langs = ("--lang", "th=a.txt", "--lang", "en=b.txt")
+    result = sea("lsn-detect", tmp_path / "model", *langs, "-o", out, "--plot", tmp_path / "n.png")
     assert (result.code, result.stdout) == (1, b"")
     assert "sea-adapt[plot]" in result.stderr
     assert not out.exists()
