@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from seatools.engine.world import SINGLE, World
 from seatools.lsn_detect.output_language import OutputJudge, greedy_outputs
 from seatools.lsn_detect.switched_off import Run
 from seatools.streams.errors import SeaError, UsageError
@@ -115,26 +116,28 @@ def measure(
     batch_tokens: int,
     prompts: Prompts | None,
     advance: Callable[[int], None],
+    world: World = SINGLE,
 ) -> Measured:
     """Read everything under each run. `readings`: of all texts, in their order; `advance` is told of what was read.
 
-    Raises SeaError where the model gives log-probabilities that are not finite.
+    The runs are dealt to the ranks in turn; all of them get everything. Raises SeaError where the model gives
+    log-probabilities that are not finite.
     """
+    import torch
+
     from seatools.engine.text_nats import text_nats
 
     all_texts = [text for own in texts.values() for text in own]
-    found = np.empty((len(runs), len(all_texts)))
-    outputs: list[dict[str, list[Identified]]] = []
-    for number, run in enumerate(runs):
-        if number and run.is_plain:
-            found[number] = found[0]
-            outputs.append(outputs[0])
-            continue
+    found = np.zeros((len(runs), len(all_texts)))
+    made: dict[int, dict[str, list[Identified]]] = {}
+    different = [number for number, run in enumerate(runs) if not (number and run.is_plain)]
+    for number in different[world.rank :: world.size]:
+        run = runs[number]
         with run.applied(model):
             found[number] = text_nats(
                 model, readings, tokenizer.pad_id or 0, batch_tokens=batch_tokens, advance=advance
             )
-            outputs.append(_identified(model, prompts, tokenizer, batch_tokens, advance) if prompts else {})
+            made[number] = _identified(model, prompts, tokenizer, batch_tokens, advance) if prompts else {}
         if not np.isfinite(found[number]).all():
             wrong = all_texts[int(np.flatnonzero(~np.isfinite(found[number]))[0])]
             off = "" if run.is_plain else f" without neurons of {run.lang}"
@@ -142,10 +145,15 @@ def measure(
                 f"the model{off} gives log-probabilities that are not finite", where=wrong.where,
                 fix="try --dtype bf16 or fp32",
             )  # fmt: skip
+    found = world.sum(torch.from_numpy(found)).numpy()
+    outputs = {number: world.first(made.get(number)) or {} for number in different}
+    for number in range(len(runs)):
+        if number not in outputs:  # nothing is switched off: as the whole model
+            found[number], outputs[number] = found[0], outputs[0]
     ends = np.cumsum([len(own) for own in texts.values()])[:-1]
     nats = dict(zip(texts, np.split(found, ends, axis=1), strict=True))
     langs = prompts.by_lang if prompts else {}
-    return Measured(nats, {lang: [of_run[lang] for of_run in outputs] for lang in langs})
+    return Measured(nats, {lang: [outputs[number][lang] for number in range(len(runs))] for lang in langs})
 
 
 def _identified(

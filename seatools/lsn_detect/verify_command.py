@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seatools.lsn_detect.flags import BatchTokens, Model, TokenizerPath
+from seatools.lsn_detect.flags import BatchTokens, Model, NumProcesses, TokenizerPath
 from seatools.streams.errors import CheckFailed, SeaError, UsageError
 from seatools.streams.flags import (
     Config,
@@ -33,6 +33,7 @@ from seatools.streams.flags import (
 from seatools.streams.messages import Messages
 
 if TYPE_CHECKING:
+    from seatools.engine.world import World
     from seatools.lsn_detect.verify import VerifyOptions
 
 app = new_app()
@@ -40,6 +41,7 @@ app = new_app()
 
 @app.command()
 def verify(
+    context: typer.Context,
     model: Model,
     neurons: Annotated[Path, typer.Argument(metavar="NEURONS", help="a neuron file of sea lsn-detect")],
     data: Annotated[
@@ -75,6 +77,7 @@ def verify(
         int | None, typer.Option("--stride", metavar="N", help="new tokens in each further window [default: half]")
     ] = None,
     batch_tokens: BatchTokens = 8192,
+    nproc: NumProcesses = None,
     tokenizer: TokenizerPath = None,
     pattern: Pattern = None,
     seed: Seed = 0,
@@ -91,7 +94,7 @@ def verify(
     quiet: Quiet = False,
     verbose: Verbose = 0,
     debug: Debug = False,
-) -> None:
+) -> int:
     """Whether a language's neurons serve that language: each set is switched off, and every language scored.
 
     \b
@@ -117,17 +120,26 @@ def verify(
         seq_len=seq_len, stride=stride, batch_tokens=batch_tokens, min_selectivity=min_selectivity,
         better_than_random=better_than_random, limit=limit, seed=seed, device=device, dtype=dtype,
     )  # fmt: skip
-    _run(
-        model, neurons, data or [], options, output=output, plot=plot, tokenizer_path=tokenizer or model,
-        pattern=pattern, workers=workers, force=force, dry_run=dry_run, json=json, on_error=on_error.value,
-        quarantine=quarantine, messages=Messages(quiet, verbose),
-    )  # fmt: skip
+    from seatools.engine.processes import in_processes
+    from seatools.lsn_detect.verify_texts import named_files
+
+    def run(world: World) -> None:
+        messages = Messages(quiet, verbose, silent=not world.is_main)
+        _run(
+            model, neurons, data or [], options, output=output, plot=plot, tokenizer_path=tokenizer or model,
+            pattern=pattern, workers=workers, force=force, dry_run=dry_run, json=json, on_error=on_error.value,
+            quarantine=quarantine, messages=messages, world=world,
+        )  # fmt: skip
+
+    inputs = [path for own in named_files(data or []).values() for path in own]
+    argv = ["lsn-detect", "verify", *context.obj]
+    return in_processes(None if dry_run else nproc, argv, run, inputs=inputs, device=device)
 
 
 def _run(
     model_path: Path, neuron_path: Path, data: list[str], options: VerifyOptions, *, output: str | None,
     plot: Path | None, tokenizer_path: Path, pattern: str | None, workers: int, force: bool, dry_run: bool, json: bool,
-    on_error: str, quarantine: str | None, messages: Messages,
+    on_error: str, quarantine: str | None, messages: Messages, world: World,
 ) -> None:  # fmt: skip
     import sys
 
@@ -180,7 +192,14 @@ def _run(
     documents = load_documents(tokenizer_path, pattern=pattern, add_eos=False, note=messages.debug)
     manifest = Manifest(command="lsn-detect verify", options=options, seed=options.seed)
     with (
-        rejects_policy(on_error, quarantine, output, messages, force=force, dry_run=dry_run) as rejects,
+        rejects_policy(
+            on_error if world.is_main or on_error != "quarantine" else "skip",
+            quarantine if world.is_main else None,
+            output,
+            messages,
+            force=force,
+            dry_run=dry_run,
+        ) as rejects,
         spooled(paths) as (files, stdin_digest),
     ):
         spool = dict(zip(paths, files, strict=True))
@@ -200,8 +219,9 @@ def _run(
             messages.info(f"{what}: would write to {output or 'stdout'}; nothing is written")
             return
         loaded = open_model(
-            model_path, device=options.device, dtype=options.dtype, vocab_size=documents.tokenizer.vocab_size
-        )
+            model_path, device=options.device if world.size == 1 else str(world.device), dtype=options.dtype,
+            vocab_size=documents.tokenizer.vocab_size,
+        )  # fmt: skip
         try:
             check_architecture(metadata, loaded)
         except SeaError as error:
@@ -218,11 +238,13 @@ def _run(
             context_id=documents.tokenizer.context_id, window=window[0], stride=window[1],
         )  # fmt: skip
         total = passes * (len(readings.documents) + (prompts.size if prompts else 0))
-        with Progress("verifying", total, "readings", messages.quiet) as progress:
+        with Progress("verifying", total, "readings", messages.quiet or not world.is_main) as progress:
             measured = measure(
                 loaded, runs, texts, readings, documents.tokenizer, batch_tokens=options.batch_tokens,
-                prompts=prompts, advance=progress.advance,
+                prompts=prompts, advance=lambda count: progress.advance(count * world.size), world=world,
             )  # fmt: skip
+        if not world.is_main:
+            return
         made = {
             "parallel": parallel, "draws": options.random, "resamples": options.bootstrap, "seed": options.seed,
             "seq_len": window[0], "stride": window[1], "lang_id": options.lang_id if judge else None,

@@ -175,3 +175,17 @@ def test_text_of_detection_and_other_weights_are_warned_about(sea, folder, model
     result = sea("lsn-detect", "verify", folder, path, *data, "--outputs", 0, "--random", 0, "--bootstrap", 100)
     assert len(records_of(result)) == 3
     assert "th: the text is that on which" in result.stderr and "found in other weights" in result.stderr
+
+
+def test_two_processes_measure_what_one_does(verify, tmp_path):
+    for name, more in (("one", ()), ("two", ("--nproc", 2))):
+        result = verify(*more, "-o", tmp_path / name)
+        assert result.code == 0, result.stderr
+    rows = [[json.loads(line) for line in (tmp_path / name).read_text().splitlines()] for name in ("one", "two")]
+    assert len(rows[0]) == len(rows[1]) == 6
+    for one, two in zip(*rows, strict=True):
+        assert one.keys() == two.keys()
+        assert one.get("outputs") == two.get("outputs")
+        for key in ("change", "own", "others"):
+            assert (key in one) == (key in two)
+            assert one.get(key, 0) == pytest.approx(two.get(key, 0), rel=1e-5, abs=1e-7)
