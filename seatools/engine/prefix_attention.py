@@ -220,13 +220,26 @@ def tree_hidden(
 
 def _mask(**arguments: Any) -> Window:
     """transformers' mask function of `sea_tree`."""
+    return window_of(NAME, arguments)
+
+
+def window_of(name: str, arguments: dict[str, Any]) -> Window:
+    """What a mask function is asked for, as attention `name` takes it. NotImplementedError for any other mask."""
     window = arguments.get("local_size")
-    config = arguments["config"]
     if arguments.get("attention_mask") is not None or arguments.get("use_vmap"):
-        raise NotImplementedError(f"{NAME} attention knows no masks of an architecture's own")
-    if window not in (None, getattr(config, "sliding_window", None)):
-        raise NotImplementedError(f"{NAME} attention has no window of {window}")
+        raise NotImplementedError(f"{name} attention knows no masks of an architecture's own")
+    if window not in (None, getattr(arguments["config"], "sliding_window", None)):
+        raise NotImplementedError(f"{name} attention has no window of {window}")
     return Window(window or 0)
+
+
+def check_plain(name: str, module: nn.Module, dropout: float, arguments: dict[str, Any]) -> None:
+    """NotImplementedError for what attention `name` does not compute: sinks, biases, dropout, looking ahead."""
+    odd = [argument for argument in ("s_aux", "position_bias") if arguments.get(argument) is not None]
+    if odd or dropout:
+        raise NotImplementedError(f"{name} attention has no {odd[0] if odd else 'dropout'}")
+    if arguments.get("is_causal") is False or getattr(module, "is_causal", True) is False:
+        raise NotImplementedError(f"{name} attention is causal")
 
 
 def _attention(
@@ -244,11 +257,7 @@ def _attention(
     running = _running.get()
     if running is None or not isinstance(attention_mask, Window):
         raise NotImplementedError(f"{NAME} attention computes trees only")
-    odd = [name for name in ("s_aux", "position_bias") if arguments.get(name) is not None]
-    if odd or dropout:
-        raise NotImplementedError(f"{NAME} attention has no {odd[0] if odd else 'dropout'}")
-    if arguments.get("is_causal") is False or getattr(module, "is_causal", True) is False:
-        raise NotImplementedError(f"{NAME} attention is causal")
+    check_plain(NAME, module, dropout, arguments)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     found = _attend(running, module, query, key, value, attention_mask.size, scale, softcap)
     if running.keep:

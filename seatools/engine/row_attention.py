@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seatools.engine.prefix_attention import Window
+from seatools.engine.prefix_attention import Window, check_plain, window_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -244,12 +244,7 @@ def row_hidden(model: PreTrainedModel, ids: Tensor, layout: RowLayout) -> Tensor
 
 def _mask(**arguments: Any) -> Window:
     """transformers' mask function of `sea_rows`."""
-    window = arguments.get("local_size")
-    if arguments.get("attention_mask") is not None or arguments.get("use_vmap"):
-        raise NotImplementedError(f"{NAME} attention knows no masks of an architecture's own")
-    if window not in (None, getattr(arguments["config"], "sliding_window", None)):
-        raise NotImplementedError(f"{NAME} attention has no window of {window}")
-    return Window(window or 0)
+    return window_of(NAME, arguments)
 
 
 def _attention(
@@ -267,9 +262,7 @@ def _attention(
     layout = _layout.get()
     if layout is None or not isinstance(attention_mask, Window):
         raise NotImplementedError(f"{NAME} attention computes rows of answers only")
-    odd = [name for name in ("s_aux", "position_bias") if arguments.get(name) is not None]
-    if odd or dropout:
-        raise NotImplementedError(f"{NAME} attention has no {odd[0] if odd else 'dropout'}")
+    check_plain(NAME, module, dropout, arguments)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     kernel = _Kernel(scale, softcap, attention_mask.size)
     return _attend(layout, module, query, key, value, kernel), None

@@ -150,7 +150,6 @@ def evaluate(
 
     from seatools.engine.processes import in_processes, is_several
     from seatools.eval.evaluation import Evaluation
-    from seatools.eval.run import evaluate as evaluate_all
     from seatools.eval.setup import Options
     from seatools.eval.task_file import AUTO
     from seatools.eval.tasks import pick_tasks
@@ -175,6 +174,8 @@ def evaluate(
         raise UsageError("several processes need a file for their samples", fix="--samples FILE or -o FILE")
 
     def run(world: World) -> None:
+        from seatools.eval.run import evaluate as evaluate_all
+
         silent = dataclasses.replace(evaluation.messages, silent=not world.is_main or evaluation.messages.silent)
         evaluate_all(dataclasses.replace(evaluation, messages=silent), world)
 

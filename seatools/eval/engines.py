@@ -74,9 +74,6 @@ class Engines:
             )  # fmt: skip
         return self._model
 
-    def needs_model(self, unit: Unit) -> bool:
-        return unit.is_scored or not (is_remote(self.engine) or self.engine == "vllm")
-
     def results(self, unit: Unit, advance: Advance, *, own_loop: bool = False) -> list[dict[str, Any]]:
         """The result of each request's sample; `advance` is told of the weight done, in all `unit.weight`.
 

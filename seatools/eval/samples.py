@@ -83,15 +83,6 @@ class Sample:
         return orjson.dumps(record) + b"\n"
 
 
-def new_sample(
-    *, task: str, lang: str, kind: str, scoring: str, item: str, index: int, result: dict[str, Any],
-    config: dict[str, Any], id: str | int | None = None,
-) -> Sample:  # fmt: skip
-    """A sample under its key."""
-    key = sample_key(task, lang, item, config)
-    return Sample(key, task, lang, kind, scoring, item, index, result, config, id)
-
-
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -55,8 +55,3 @@ class Options:
     def window(self, positions: int | None) -> tuple[int, int]:
         """(window, stride) for a model that takes `positions` tokens (None: any number)."""
         return chosen_window(positions, self.seq_len, self.stride)
-
-    @property
-    def answer_tokens(self) -> int:
-        """Most tokens that running answers hold."""
-        return self.batch_tokens or 16384

@@ -1,22 +1,20 @@
 """Intervals of bits per byte and what is made of them: texts drawn again, the same under every change of the model.
 
-Bits per byte are a ratio of sums over texts, so a resample needs only how often each text is drawn: [resamples, texts]
-counts times [texts, runs] nats is one matrix product; 1,000 resamples of 1,000 texts under 37 runs take 0.05 s. Since
-each run is scored on the same draw, differences are paired; on parallel text the languages draw the same lines too.
-Row 0 of every array of samples is the data as they are. Draws are raw PCG64 words, which numpy fixes for ever,
-`integers` it does not (NEP 19). Percentile intervals: Efron and Tibshirani 1993, 13.3.
+Bits per byte are a ratio of sums over texts, drawn again by engine/resampled_sums.py. Since each run is scored on the
+same draw, differences are paired; on parallel text the languages draw the same lines too. Row 0 of every array of
+samples is the data as they are. Percentile intervals: Efron and Tibshirani 1993, 13.3.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from seatools.engine.resampled_sums import resampled_sums, seeded_words
+
 LEVEL = 0.95
-_ENTRIES = 1 << 22  # counts held at a time: 32 MB
 
 
 class Estimate(NamedTuple):
@@ -43,15 +41,7 @@ def bits_per_byte_samples(nats: np.ndarray, num_bytes: np.ndarray, *, resamples:
     One `seed` draws the same places of any array of as many texts: so pairs are kept.
     """
     columns = np.concatenate([num_bytes[None], nats / math.log(2)]).astype(np.float64).T
-    sums = np.empty((1 + resamples, columns.shape[1]))
-    sums[0] = columns.sum(0)
-    words, count = _words(seed), len(columns)
-    step = max(1, _ENTRIES // count)
-    for first in range(0, resamples, step):
-        rows = min(step, resamples - first)
-        places = _below(words, rows * count, count) + np.repeat(np.arange(rows) * count, count)
-        counts = np.bincount(places, minlength=rows * count).reshape(rows, count)
-        sums[1 + first : 1 + first + rows] = counts.astype(np.float64) @ columns
+    sums = np.concatenate([columns.sum(0)[None], resampled_sums(columns, resamples=resamples, seed=seed)])
     return sums[:, 1:] / sums[:, :1]
 
 
@@ -66,7 +56,7 @@ def beyond_control(own: np.ndarray, control: np.ndarray, *, seed: str) -> np.nda
     draws = control.shape[1]
     difference = own - control.mean(1)
     if draws > 1:
-        normal = _normals(_words(seed), (len(own) - 1, draws))
+        normal = _normals(seeded_words(seed), (len(own) - 1, draws))
         student = normal[:, 0] / np.sqrt(np.square(normal[:, 1:]).mean(1))
         difference[1:] -= math.sqrt(1 + 1 / draws) * student * control[1:].std(1, ddof=1)
     return difference
@@ -80,16 +70,6 @@ def selectivity(own: np.ndarray, others: np.ndarray) -> np.ndarray:
     own, others = np.maximum(own, 0.0), np.maximum(others, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(own > 0, own / others, 0.0)
-
-
-def _words(seed: str) -> Any:
-    return np.random.PCG64(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:16], "little"))
-
-
-def _below(words: Any, size: int, bound: int) -> np.ndarray:
-    """[size] int64 in [0, bound), uniform to 2^-32 * bound."""
-    raw = words.random_raw(size) >> np.uint64(32)
-    return ((raw * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
 
 
 def _normals(words: Any, shape: tuple[int, int]) -> np.ndarray:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -224,16 +224,3 @@ def packed_batches(
                 spans.append(Span(number, at, at + length, window[index].half))
                 at += length
         yield PackedBatch(make_batch(laid, None, pad_id, device), tuple(spans))
-
-
-def all_batches(
-    windows: Iterable[Sequence[Context]],
-    *,
-    seq_len: int,
-    batch_tokens: int,
-    pad_id: int,
-    device: torch.device | str,
-) -> Iterator[PackedBatch]:
-    """`packed_batches` of each of `windows`, one after another."""
-    for window in windows:
-        yield from packed_batches(window, seq_len=seq_len, batch_tokens=batch_tokens, pad_id=pad_id, device=device)

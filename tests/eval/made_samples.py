@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seatools.eval.samples import DIGESTS, Sample, item_digest, new_sample
+from seatools.eval.samples import DIGESTS, Sample, item_digest, sample_key
 
 CONFIG: dict[str, Any] = {name: None for name in DIGESTS} | {"model": "m", "model_digest": "w1", "task_digest": "t1"}
 
@@ -12,10 +12,8 @@ CONFIG: dict[str, Any] = {name: None for name in DIGESTS} | {"model": "m", "mode
 def sample(kind: str, scoring: str, content: Any, result: dict[str, Any], **more: Any) -> Sample:
     """A sample of the item `content`; `more`: task, lang, index, or entries of the config."""
     task, lang, index = more.pop("task", "quiz"), more.pop("lang", "th"), more.pop("index", 0)
-    return new_sample(
-        task=task, lang=lang, kind=kind, scoring=scoring, item=item_digest(content), index=index, result=result,
-        config=CONFIG | more,
-    )  # fmt: skip
+    item, config = item_digest(content), CONFIG | more
+    return Sample(sample_key(task, lang, item, config), task, lang, kind, scoring, item, index, result, config)
 
 
 def choice(number: int, *, right: bool, scoring: str = "choice", choices: int = 2, **more: Any) -> Sample:

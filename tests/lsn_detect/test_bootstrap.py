@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from seatools.lsn_detect import bootstrap
+from seatools.engine import resampled_sums
 from seatools.lsn_detect.bootstrap import beyond_control, bits_per_byte_samples, estimate, selectivity
 
 
@@ -39,7 +39,7 @@ def test_samples_are_those_of_the_loop(texts):
 def test_memory_is_bounded_without_changing_a_draw(monkeypatch):
     nats, num_bytes = figures(50)
     whole = bits_per_byte_samples(nats, num_bytes, resamples=30, seed="x")
-    monkeypatch.setattr(bootstrap, "_ENTRIES", 170)
+    monkeypatch.setattr(resampled_sums, "_ENTRIES", 170)
     np.testing.assert_allclose(bits_per_byte_samples(nats, num_bytes, resamples=30, seed="x"), whole, rtol=1e-13)
 
 
