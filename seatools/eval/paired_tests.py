@@ -6,7 +6,6 @@ when the models disagree on 15 % of them (research A3.6).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from seatools.eval.resampling import Z
@@ -40,13 +39,3 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def smallest_difference(stderr: float) -> float:
     """The difference at which the 95 % interval of one with this standard error leaves out zero."""
     return Z * stderr
-
-
-def smallest_paired(disagreement: float, n: int) -> float:
-    """... of two accuracies on the same `n` items, of which the models disagree on the share `disagreement`."""
-    return smallest_difference(math.sqrt(disagreement / n))
-
-
-def smallest_unpaired(accuracy: float, n: int) -> float:
-    """... of two accuracies near `accuracy` on `n` items each that are not the same."""
-    return smallest_difference(math.sqrt(2 * accuracy * (1 - accuracy) / n))

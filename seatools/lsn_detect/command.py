@@ -68,6 +68,7 @@ SUBCOMMANDS = {
     "stats": "seatools.lsn_detect.stats_command",
     "select": "seatools.lsn_detect.select_command",
     "verify": "seatools.lsn_detect.verify_command",
+    "show": "seatools.lsn_detect.show_command",
 }
 
 
@@ -132,6 +133,7 @@ def lsn_detect(
       sea lsn-detect stats MODEL --lang th=th.jsonl -o th.stats    (statistics now, languages added later)
       sea lsn-detect select th.stats en.stats --method magnitude --top 2000 -o neurons.safetensors
       sea lsn-detect verify MODEL neurons.safetensors --data th=flores_th.txt --data en=flores_en.txt
+      sea lsn-detect show neurons.safetensors                      (what a file holds)
 
     \b
     lape       FFN neurons that are active in few languages (arXiv 2402.16438)

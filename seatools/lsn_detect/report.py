@@ -1,24 +1,21 @@
 """What was found, for people and for programs: one row a language.
 
-From places and chosen neurons, without the model: those of a selection, or those of a neuron file (`file_places`).
+From places and chosen neurons, without the model: those of a selection, or those of a neuron file.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
 
-from seatools.engine.neuron_layout import Place, WeightView, parse_layout
+from seatools.engine.neuron_layout import Place, parse_layout
 from seatools.engine.neurons import NeuronSet
 from seatools.lsn_detect.neuron_weights import Chosen, Key, as_chosen
 from seatools.lsn_detect.random_control import FFN_PARTS
 from seatools.streams.errors import SeaError
 
-_LLAMA = re.compile(r"((?:.+\.)?layers\.(\d+)\.(?:.+\.)?)(gate|up|down|q|k|v|o)_proj")
 _SEVERAL = 3
 _BARS, _MOST_BARS = " ▁▂▃▄▅▆▇█", 12
 
@@ -72,37 +69,12 @@ def report_rows(
 
 
 def file_rows(sets: NeuronSet, metadata: Mapping[str, str]) -> list[dict[str, Any]]:
-    """`report_rows` of a neuron file as `load_neurons` gives it. `parameter_share` is None if it has no layout."""
-    places, complete = file_places(sets, metadata)
+    """`report_rows` of a neuron file as `load_neurons` gives it. SeaError for one without the layout of its model."""
+    if "layout" not in metadata:
+        raise SeaError("the neuron file does not hold its model's layout", fix="make it again with `sea lsn-detect`")
+    places = parse_layout(metadata["layout"], "neurons")
     chosen = {lang: as_chosen(places, weights)[0] for lang, weights in sets.items()}
-    num_parameters = int(metadata["num_parameters"])
-    rows = report_rows(places, chosen, method=metadata["method"], num_parameters=num_parameters)
-    return rows if complete else [row | {"parameter_share": None} for row in rows]
-
-
-def file_places(sets: NeuronSet, metadata: Mapping[str, str]) -> tuple[tuple[Place, ...], bool]:
-    """The places of a neuron file, and whether they are complete: from its `layout`, else from the names of `sizes`.
-
-    Names tell the places of Llama's separate projections only, and not what a neuron weighs; SeaError, with the
-    weight, for neurons in others.
-    """
-    if "layout" in metadata:
-        return parse_layout(metadata["layout"], "neurons"), True
-    views: dict[Key, list[WeightView]] = {}
-    for name, size in json.loads(metadata["sizes"]).items():
-        match = _LLAMA.fullmatch(name)
-        if match is not None:
-            part = "ffn" if match[3] in ("gate", "up", "down") else match[3]
-            views.setdefault((int(match[2]), part), []).append(WeightView(name, size, 1))
-    known = {view.name for of_place in views.values() for view in of_place}
-    strange = sorted({name for weights in sets.values() for name in weights} - known)
-    if strange or not views:
-        raise SeaError(
-            f'without a layout the place of "{(strange or ["its weights"])[0]}" cannot be known',
-            fix="make the file again with `sea lsn-detect`",
-        )
-    found = (Place(layer, part, of_place[0].size, tuple(of_place)) for (layer, part), of_place in views.items())
-    return tuple(sorted(found, key=lambda place: place.layer)), False
+    return report_rows(places, chosen, method=metadata["method"], num_parameters=int(metadata["num_parameters"]))
 
 
 def _mask(chosen: Mapping[Key, Chosen], place: Place) -> np.ndarray:

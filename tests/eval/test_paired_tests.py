@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 
-from seatools.eval.paired_tests import holm, mcnemar, smallest_paired, smallest_unpaired
+from seatools.eval.paired_tests import holm, mcnemar, smallest_difference
 
 
 @pytest.mark.parametrize("n", range(0, 11))
@@ -44,5 +45,7 @@ def test_holm_by_definition() -> None:
 def test_smallest_differences_of_the_research_notes(
     n: int, accuracy: float, unpaired: float, paired: tuple[float, float]
 ) -> None:
-    assert 100 * smallest_unpaired(accuracy, n) == pytest.approx(unpaired, abs=0.06)
-    assert [100 * smallest_paired(share, n) for share in (0.15, 0.25)] == pytest.approx(paired, abs=0.06)
+    of_two = math.sqrt(2 * accuracy * (1 - accuracy) / n)  # models on items of their own; below: on the same ones
+    assert 100 * smallest_difference(of_two) == pytest.approx(unpaired, abs=0.06)
+    found = [100 * smallest_difference(math.sqrt(share / n)) for share in (0.15, 0.25)]  # of which so many differ
+    assert found == pytest.approx(paired, abs=0.06)

@@ -80,13 +80,9 @@ def test_a_neuron_file_with_its_layout_gives_the_same_rows(places, tmp_path):
     assert rows == {row["lang"]: row for row in expected}
 
 
-def test_without_a_layout_the_names_of_llama_tell_all_but_the_parameters(tmp_path):
-    sets = made_up()
-    expected = report_rows(PLACES, sets, method="plnd", num_parameters=10_000)
-    rows = {row["lang"]: row for row in file_rows(*stored(PLACES, sets, tmp_path / "n"))}
-    assert rows == {row["lang"]: row | {"parameter_share": None} for row in expected}
-    with pytest.raises(SeaError, match=r'without a layout the place of "model.layers.0.mlp.gate_up_proj"'):
-        file_rows(*stored(fused_places(), made_up(fused_places()), tmp_path / "n"))
+def test_a_file_without_its_layout_is_refused(tmp_path):
+    with pytest.raises(SeaError, match="does not hold its model's layout"):
+        file_rows(*stored(PLACES, made_up(), tmp_path / "n"))
 
 
 def test_rows_are_json_and_the_table_has_a_line_a_language():

@@ -190,3 +190,11 @@ def test_shards_of_different_lengths_and_a_picture_over_the_neurons_are_refused(
         "lsn-detect", "select", stats[2], "--method", "plnd", "-o", tmp_path / "x.png", "--plot", tmp_path / "x.png"
     )
     assert result.code == 2 and not (tmp_path / "x.png").exists()
+
+
+def test_show_tells_what_select_told(sea, model, texts, tmp_path):
+    arguments = ("lsn-detect", model, *langs_of(texts), *FAST, "--method", "magnitude", "--top", 9, "--parts", "ffn,v")
+    told = rows_of(sea(*arguments, "-o", tmp_path / "n"))
+    shown = rows_of(sea("lsn-detect", "show", tmp_path / "n"))
+    assert {lang: {**row, **shown[lang]} for lang, row in told.items()} == told
+    assert sea("lsn-detect", "show", tmp_path / "th.txt").code == 1
