@@ -18,7 +18,7 @@ import torch
 
 from seatools.engine.layer_proof import prove_layers
 from seatools.engine.loss import target_log_probs
-from seatools.engine.neuron_layers import Layers, find_layers
+from seatools.engine.neuron_layers import Layers
 from seatools.engine.world import SINGLE, World
 from seatools.lsn_detect.corpora import Context, CorpusCounts, PackedBatch, packed_batches
 from seatools.lsn_detect.ffn_statistics import FFNStatistics
@@ -98,6 +98,7 @@ def reduced(name: str, array: np.ndarray, world: World) -> np.ndarray:
 
 def measure(
     model: PreTrainedModel,
+    layers: Layers,
     langs: Sequence[str],
     windows: Windows,
     options: StatsOptions,
@@ -114,7 +115,6 @@ def measure(
     `parts`: those of `options` that the model has. With `options.stop_jaccard` reading ends once `agreement` gives
     that much for every language; `messages` are told of each look. SeaError for a model that cannot be measured.
     """
-    layers = find_layers(model)
     prove_layers(model, layers, parts)
     # One language at a time where nobody compares them on the way: so the sums of one are on the device, not of all.
     rounds = [list(langs)] if options.stop_jaccard is not None else [[lang] for lang in langs]

@@ -167,7 +167,7 @@ def _measure(
 
     with Progress("statistics", unit="tokens", quiet=messages.quiet or not world.is_main) as progress:
         found, counts = measure(
-            model, list(corpora), windows, options, parts=parts, pad_id=tokenizer.pad_id or 0, world=world,
+            model, layers, list(corpora), windows, options, parts=parts, pad_id=tokenizer.pad_id or 0, world=world,
             agreement=None if agreement is None else lambda halves: agreement(as_table(halves)),
             advance=lambda tokens: progress.advance(tokens * world.size), messages=messages,
         )  # fmt: skip
