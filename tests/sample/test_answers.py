@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seatools.engine.generate import Generated, SamplingOptions
-from seatools.sample import answers
-from seatools.sample.answers import answer, answer_seed, continuation_decoder
-from seatools.streams.records import Record, dump
+from seatools.engine.generate import Generated
+from seatools.engine.generator import OwnLoop
+from seatools.sample.answers import Answerer, continuation_decoder
+from seatools.sample.options import SampleOptions
+from seatools.sample.questions import Asker, Question, answer_seed
+from seatools.streams.messages import Messages
 from seatools.text.documents import Documents
 from seatools.text.tokenizer import load_tokenizer
 
@@ -23,19 +27,16 @@ def tokenizer(request):
 
 
 @pytest.fixture
-def text_of(tokenizer, monkeypatch):
+def text_of(tokenizer):
     """`text_of(ids, finish, prompt)`: the answer that a model which made `ids` gives."""
 
-    def run(ids, finish="stop", prompt="abc", **more):
-        def generate(model, rows, options, *, decode, **_):
-            return [Generated(ids, finish, decode(ids)) for _ in rows]
-
-        monkeypatch.setattr(answers, "generate", generate)
-        value = {"prompt": prompt}
-        asked = [(Record(dump(value), value, "p.jsonl", 1), tokenizer.encode("abc"))]
-        options = SamplingOptions()
-        (found,) = answer(None, asked, Documents(tokenizer), options, num=1, seed=0, batch_tokens=1, **more)
-        return found.responses[0]
+    def run(ids, finish="stop", prompt="abc"):
+        asker = Asker(SampleOptions(), Documents(tokenizer))
+        answerer = Answerer(asker, frozenset(), Path(), "", "cpu", "fp32", Messages())
+        answerer._generator = OwnLoop(None)
+        answerer._generator.run = lambda group, _: [Generated(ids, finish, answerer.decode(ids)) for _ in group]
+        question = Question("key", prompt, tuple(tokenizer.encode("abc")), "p.jsonl:1")
+        return answerer.answer([question])[0].responses[0]
 
     return run
 
@@ -84,7 +85,6 @@ def test_an_answer_in_a_chat_has_no_white_space_around_it(tokenizer, text_of):
     ids = tokenizer.encode("abc the cat\n")[len(tokenizer.encode("abc")) :]
     assert text_of(ids) == " the cat\n"
     assert text_of(ids, prompt=[{"role": "user", "content": "abc"}]) == "the cat"
-    assert text_of(ids, continues=False) == "the cat"
 
 
 def test_an_option_that_is_out_of_range_is_a_usage_error(sea, byte_model):
