@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seatools.streams.errors import SeaError
+from seatools.streams.errors import UsageError
 from seatools.streams.flags import (
     Config,
     Debug,
@@ -29,28 +28,101 @@ from seatools.streams.flags import (
     run_app,
 )
 from seatools.streams.messages import Messages
+from seatools.streams.shards import parse_shard
+
+if TYPE_CHECKING:
+    from seatools.engine.world import World
 
 app = new_app()
-NEAR_CHANCE = 0.6
 
 
 @app.command()
 def judge(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="the judge: a Hugging Face model folder")],
+    context: typer.Context,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="the judge, a Hugging Face model folder; not with a server or spin"),
+    ] = None,
     responses: Annotated[
         list[str] | None, typer.Argument(metavar="[RESPONSES...]", help="records from `sea sample -n 2` [stdin]")
     ] = None,
     output: Output = None,
+    mode: Annotated[
+        str,
+        typer.Option("--mode", metavar="pairwise|pointwise|spin", help="compare; give points; gold over own answers"),
+    ] = "pairwise",
+    pairs: Annotated[
+        str | None,
+        typer.Option("--pairs", metavar="all|best-worst|first-two", help="of more than two answers [all; best-worst]"),
+    ] = None,
     criteria: Annotated[
-        Path | None, typer.Option("--criteria", metavar="FILE", help="what a better answer is, as text")
+        list[str] | None,
+        typer.Option("--criteria", metavar="[LANG=]FILE", help="what a better answer is, text or TOML; repeatable"),
+    ] = None,
+    criteria_lang: Annotated[
+        str | None, typer.Option("--criteria-lang", metavar="LANG", help="judge in this language [the record's own]")
     ] = None,
     calibrate: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--calibrate/--no-calibrate", help="first take out what the judge says of each answer against itself"
+            "--calibrate/--no-calibrate", help="first take out what the judge says of each answer against itself [yes]"
         ),
-    ] = True,
-    batch_tokens: Annotated[int, typer.Option("--batch-tokens", min=1, help="tokens in a batch")] = 8192,
+    ] = None,
+    chat: Annotated[
+        bool | None, typer.Option("--chat/--no-chat", help="through the model's chat template [if it has one]")
+    ] = None,
+    min_margin: Annotated[
+        float, typer.Option("--min-margin", metavar="X", help="drop closer pairs: log-odds, or points")
+    ] = 0.0,
+    min_consistency: Annotated[
+        float | None,
+        typer.Option(
+            "--min-consistency", metavar="X", help="exit 3 and write nothing if the orders agree less in any language"
+        ),
+    ] = None,
+    lang_check: Annotated[
+        str | None,
+        typer.Option(
+            "--lang-check", metavar="script|cld2|fasttext:FILE", help="drop answers in another language than `lang`"
+        ),
+    ] = None,
+    max_length_ratio: Annotated[
+        float | None,
+        typer.Option("--max-length-ratio", metavar="X", help="drop pairs of which one is X times longer"),
+    ] = None,
+    max_repetition: Annotated[
+        float | None,
+        typer.Option("--max-repetition", metavar="X", help="drop answers of which a larger share repeats"),
+    ] = None,
+    drop_duplicates: Annotated[
+        bool, typer.Option("--drop-duplicates", help="drop answers that an earlier record has had")
+    ] = False,
+    drop_refusals: Annotated[
+        bool, typer.Option("--drop-refusals", help='drop answers that refuse, but for records with "refuse": true')
+    ] = False,
+    judge_url: Annotated[
+        str | None, typer.Option("--judge-url", metavar="URL", help="ask a server (OpenAI's protocol) instead of MODEL")
+    ] = None,
+    judge_model: Annotated[
+        str | None, typer.Option("--judge-model", metavar="NAME", help="its model; the key is in OPENAI_API_KEY")
+    ] = None,
+    judge_tokens: Annotated[
+        int, typer.Option("--judge-tokens", min=1, metavar="N", help="longest answer of the server")
+    ] = 16,
+    judgements: Annotated[
+        str | None,
+        typer.Option("--judgements", metavar="FILE", help="keep every judgement here; a run begun again goes on"),
+    ] = None,
+    recorded: Annotated[
+        str | None, typer.Option("--recorded", metavar="FILE", help="replay judgements instead of asking MODEL")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option("--shard", metavar="I/N", help="every Nth unit of the records from I = 0")
+    ] = None,
+    nproc: Annotated[str | None, typer.Option("--nproc", metavar="N|auto", help="processes, a GPU each")] = None,
+    batch_tokens: Annotated[
+        int | None, typer.Option("--batch-tokens", min=1, help="most tokens in a batch [found]")
+    ] = None,
     chat_template: Annotated[Path | None, typer.Option("--chat-template", metavar="FILE", help="Jinja file")] = None,
     pattern: Pattern = None,
     device: Device = "auto",
@@ -65,88 +137,58 @@ def judge(
     quiet: Quiet = False,
     verbose: Verbose = 0,
     debug: Debug = False,
-) -> None:
+) -> int:
     """Preferences from a model, asked in both orders.
 
     \b
     examples:
       sea judge MODEL responses.jsonl -o preferences.jsonl
       sea sample MODEL prompts.jsonl -n 2 | sea judge MODEL | sea dpo MODEL - -o OUT
+      sea judge MODEL responses.jsonl --lang-check script --drop-refusals --min-consistency 0.6 -o preferences.jsonl
+      sea judge responses.jsonl --judge-url http://HOST:8000/v1 --judge-model NAME -o preferences.jsonl
+      sea sample MODEL gold.jsonl | sea judge --mode spin
 
-    Every pair of a prompt's answers is judged in both orders by the log-probabilities of the labels; a pair is kept
-    only if both orders name the same answer. How often they agree is reported per language; 50 % is guessing.
+    A prompt's answers are compared in both orders by the log-probabilities of the labels; a pair is kept only if both
+    orders name the same answer. How often they agree is reported per language; 50 % is guessing. Pointwise, each
+    answer gets points from 0 to 5. With spin the gold answer (`reference`, `completion`, ...) is chosen.
     """
-    from seatools.engine.load import model_positions, open_model
-    from seatools.judge.both_orders import judge as judge_questions
-    from seatools.judge.criteria import read_criteria
-    from seatools.judge.pairs import Comparison, comparisons, fitting, preference
-    from seatools.judge.report import report
-    from seatools.streams.digests import folder_digest
-    from seatools.streams.inputs import expand, shown_together
-    from seatools.streams.manifest import Manifest
-    from seatools.streams.outputs import check_output, open_output
-    from seatools.streams.progress import Progress
-    from seatools.streams.quarantine import rejects_policy
-    from seatools.streams.records import BadRecord, RecordReader, check_responses
-    from seatools.streams.spool import spooled
-    from seatools.text.documents import load_documents
+    import dataclasses
 
-    messages = Messages(quiet, verbose)
-    paths = expand(responses or ["-"])
-    check_output(output, force=force, inputs=[model, *paths])
-    text = read_criteria(criteria)
-    documents = load_documents(model, pattern=pattern, chat_template=chat_template, note=messages.debug)
-    chosen = {"criteria": text, "calibrate": calibrate, "chat_template": chat_template, "pattern": pattern}
-    manifest = Manifest(command="judge", options=chosen)
-    positions = model_positions(model) or 1 << 30
-    with (
-        rejects_policy(on_error.value, quarantine, output, messages, force=force, dry_run=dry_run) as rejects,
-        spooled(paths) as (files, stdin_digest),
-    ):
-        wanted: list[Comparison] = []
-        dropped: dict[str, int] = {}
-        for record in RecordReader(files, check=check_responses, rejects=rejects, limit=limit):
-            for item in comparisons(record):
-                if isinstance(item, BadRecord):
-                    dropped[item.reason] = dropped.get(item.reason, 0) + 1
-                else:
-                    wanted.append(item)
-        wanted, too_long = fitting(wanted, documents, text, positions, calibrate=calibrate)
-        if too_long:
-            dropped[f"longer than the judge's {positions} positions"] = too_long
-        manifest.rejects = {**rejects.counts, **dropped}
-        if not wanted:
-            raise _nothing(shown_together(paths), manifest.rejects)
-        num_readings = len(wanted) * (8 if calibrate else 4)
-        if dry_run:
-            messages.info(f"{len(wanted):,} pairs of answers, {num_readings:,} readings; nothing is written")
-            return
-        loaded = open_model(model, device=device, dtype=dtype, vocab_size=documents.tokenizer.vocab_size)
-        langs = [str(item.record.value.get("lang") or "und") for item in wanted]
-        digest = folder_digest(model)
-        with Progress("judging", num_readings, "readings", quiet) as progress:
-            verdicts = judge_questions(
-                loaded, documents, [item.question for item in wanted], [text] * len(wanted), pad_id=0,
-                calibrate=calibrate, batch_tokens=batch_tokens, advance=progress.advance,
-            )  # fmt: skip
-        kept = 0
-        with open_output(output, force=force, inputs=paths) as stream:
-            for item, verdict in zip(wanted, verdicts, strict=True):
-                if verdict.agrees:
-                    stream.write(preference(item, verdict, digest) + b"\n")
-                    kept += 1
-        manifest.counts = report(langs, verdicts, dropped, messages, near_chance=NEAR_CHANCE)
-        if not kept:
-            messages.warn("no pair is kept: the output is empty")
-        if output not in (None, "-"):
-            manifest.add_input(model, digest)
-            manifest.add_inputs(paths, stdin_digest)
-            manifest.write(output)
+    from seatools.engine.processes import in_processes
+    from seatools.judge.filters import FilterOptions
+    from seatools.judge.options import Judging
+    from seatools.streams.inputs import expand
 
+    needs_model = mode != "spin" and judge_url is None and recorded is None
+    given = list(responses or [])
+    if not needs_model and model is not None:
+        if (Path(model) / "config.json").is_file():
+            named = "--mode spin" if mode == "spin" else "--judge-url" if judge_url else "--recorded"
+            raise UsageError(f"{model} is a model, and {named} needs none", fix="name the responses only")
+        given, model = [model, *given], None
+    if needs_model and model is not None and Path(model).is_file():
+        raise UsageError(f"{model} is a file, and MODEL is a folder", fix="sea judge MODEL RESPONSES")
+    judging = Judging(
+        model=model, paths=tuple(expand(given or ["-"])), output=output, mode=mode, pairs=pairs, calibrate=calibrate,
+        criteria=tuple(criteria or ()), criteria_lang=criteria_lang, chat=chat,
+        chat_template=None if chat_template is None else str(chat_template), pattern=pattern,
+        filters=FilterOptions(
+            lang_check=lang_check, max_length_ratio=max_length_ratio, max_repetition=max_repetition,
+            drop_duplicates=drop_duplicates, drop_refusals=drop_refusals,
+        ),
+        min_margin=min_margin, min_consistency=min_consistency, judge_url=judge_url, judge_model=judge_model,
+        judge_tokens=judge_tokens, judgements=judgements, recorded=recorded, shard=parse_shard(shard),
+        batch_tokens=batch_tokens, device=device, dtype=dtype, limit=limit, force=force, dry_run=dry_run, json=json,
+        on_error=on_error.value, quarantine=quarantine, messages=Messages(quiet, verbose),
+    )  # fmt: skip
 
-def _nothing(named: str, reasons: Mapping[str, int]) -> SeaError:
-    why = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items())) or "no records"
-    return SeaError(f"no pair of answers to judge ({why})", where=named)
+    def run(world: World) -> None:
+        from seatools.judge.run import run_judge
+
+        silent = dataclasses.replace(judging.messages, silent=not world.is_main or judging.messages.silent)
+        run_judge(dataclasses.replace(judging, messages=silent), world)
+
+    return in_processes(nproc, ["judge", *context.obj], run, inputs=judging.paths, device=device)
 
 
 def main(argv: list[str]) -> int:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import stat
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -17,8 +14,10 @@ import torch
 from tiny_llama import write_jsonl
 
 from seatools.engine.load import load_model
-from seatools.judge.both_orders import judge
+from seatools.judge.both_orders import pair_log_odds
+from seatools.judge.instructions import InstructionBook
 from seatools.judge.pairs import Comparison
+from seatools.judge.verdict import Verdict
 from seatools.streams.records import Record
 from seatools.text.documents import Documents
 from seatools.text.tokenizer import load_tokenizer
@@ -50,23 +49,6 @@ def criteria(tmp_path) -> Path:
     return folder / "criteria.txt"
 
 
-@pytest.fixture
-def rigged(monkeypatch, byte_judge):
-    """`rigged(quality=2, bias=0)`: a judge whose log-odds of label A are bias, and +-quality if A is good or not."""
-    tokenizer = load_tokenizer(byte_judge)
-
-    def install(*, quality: float = 0.0, bias: float = 0.0) -> None:
-        def score(model, docs, pad_id, **_):
-            texts = [tokenizer.decode(list(map(int, ids))) for ids, _ in docs]
-            good = ["Answer A:\ngood" in text for text in texts]
-            odds = np.array([bias + (quality if is_good else -quality) for is_good in good])
-            return np.where([text.endswith(" A") for text in texts], odds, 0.0)
-
-        monkeypatch.setattr("seatools.judge.both_orders.score_documents", score)
-
-    return install
-
-
 # A real judge
 
 
@@ -75,23 +57,32 @@ def test_pairs_are_kept_iff_both_orders_agree(sea, byte_judge, criteria):
     assert result.code == 0, result.stderr
     model = load_model(byte_judge, device="cpu", dtype=torch.float32)
     questions = [Comparison(Record(b"", value, "", 0), 0, 1).question for value in GIVEN]
-    verdicts = judge(
-        model,
-        Documents(load_tokenizer(byte_judge)),
-        questions,
-        [CRITERIA] * len(GIVEN),
-        pad_id=0,
-        calibrate=True,
-    )
+    book = InstructionBook([str(criteria)])
+    words = [book.of(value["lang"]) for value in GIVEN]
+    odds = pair_log_odds(model, Documents(load_tokenizer(byte_judge)), questions, words, ("A", "B"), calibrate=True)
+    verdicts = [Verdict(*row) for row in odds.tolist()]
     expected = [(value, verdict) for value, verdict in zip(GIVEN, verdicts, strict=True) if verdict.agrees]
     assert 0 < len(expected) < len(GIVEN)
     for found, (value, verdict) in zip(records(result.stdout), expected, strict=True):
         answers = value["responses"] if verdict.forward > 0 else value["responses"][::-1]
         assert (found["prompt"], found["lang"]) == (value["prompt"], value["lang"])
         assert (found["chosen"], found["rejected"]) == tuple(answers)
-        assert found["margin"] == pytest.approx(abs(verdict.forward - verdict.backward) / 2, abs=1e-5)
-        assert found["judgements"]["forward"] == pytest.approx(verdict.forward, abs=1e-5)
-        assert found["judgements"]["backward"] == pytest.approx(verdict.backward, abs=1e-5)
+        assert found["margin"] == pytest.approx(abs(verdict.forward - verdict.backward) / 2, abs=1e-4)
+        assert found["judgements"]["forward"] == pytest.approx(verdict.forward, abs=1e-4)
+        assert found["judgements"]["backward"] == pytest.approx(verdict.backward, abs=1e-4)
+
+
+def test_an_order_that_is_swapped_swaps_the_answers_and_nothing_else(sea, byte_judge, criteria):
+    turned = [{**value, "responses": value["responses"][::-1]} for value in GIVEN]
+    one, other = (
+        sea("judge", byte_judge, "--criteria", criteria, "-q", stdin=lines(*given)).stdout for given in (GIVEN, turned)
+    )
+    for straight, swapped in zip(records(one), records(other), strict=True):
+        assert [straight[key] for key in ("prompt", "chosen", "rejected")] == [
+            swapped[key] for key in ("prompt", "chosen", "rejected")
+        ]
+        assert straight["margin"] == pytest.approx(swapped["margin"], abs=2e-4)
+        assert straight["judgements"]["forward"] == pytest.approx(swapped["judgements"]["backward"], abs=2e-4)
 
 
 def test_preferences_through_a_chat_template_are_messages(sea, chat_judge, criteria):
@@ -113,10 +104,12 @@ def test_the_manifest_stands_beside_the_output(sea, byte_judge, criteria, tmp_pa
     assert result.stdout == b""
     manifest = json.loads(Path(f"{out}.manifest.json").read_text())
     assert manifest["command"] == "judge"
-    assert manifest["options"]["criteria"] == CRITERIA
+    assert manifest["options"]["criteria"]["th"]["criteria"] == CRITERIA
     assert manifest["options"]["calibrate"] is True
-    assert manifest["rejects"] == {"one answer": 1}
-    assert [row["path"] for row in manifest["inputs"]] == [str(byte_judge), "-"]
+    assert manifest["rejects"]["one answer"] == 1
+    lost = [manifest["rejects"].get(reason, 0) for reason in ("orders disagree", "tie")]
+    assert sum(lost) == len(GIVEN) - len(records(out.read_bytes()))
+    assert [row["path"] for row in manifest["inputs"]] == [str(byte_judge), "-", str(criteria)]
     assert sum(row["pairs"] for row in manifest["counts"].values()) == len(GIVEN)
     assert sum(row["kept"] for row in manifest["counts"].values()) == len(records(out.read_bytes()))
 
@@ -170,7 +163,10 @@ def test_agreement_is_reported_per_language(sea, byte_judge, rigged, tmp_path):
     for line in ("th: 8 of 8 pairs kept, the orders agree on 100 %", "tl: 4 of 4 pairs kept", "und: 1 of 1 pairs kept"):
         assert line in result.stderr
     counts = json.loads(Path(f"{out}.manifest.json").read_text())["counts"]
-    assert counts["th"] == {"pairs": 8, "kept": 8, "agreement": 1.0, "first_label": 0.5}
+    assert counts["th"] == {
+        "pairs": 8, "kept": 8, "no_verdict": 0, "ties": 0, "agreement": 1.0, "agreement_low": 0.6756,
+        "agreement_high": 1.0, "first_label": 0.5,
+    }  # fmt: skip
     assert set(counts) == {"th", "tl", "und"}
 
 
@@ -186,11 +182,11 @@ def test_the_share_of_the_first_label_counts_both_orders(sea, byte_judge, rigged
 def test_agreement_near_chance_is_warned_of(sea, byte_judge, monkeypatch):
     """Half of the pairs agree in th, all of them in tl."""
 
-    def score(model, docs, pad_id, **_):
+    def score(model, docs, **_):
         odds = np.array([(1, -1), (1, 1)] * 4 + [(1, -1)] * 4, float)
         return np.stack([odds, np.zeros_like(odds)], axis=-1).reshape(-1)
 
-    monkeypatch.setattr("seatools.judge.both_orders.score_documents", score)
+    monkeypatch.setattr("seatools.judge.both_orders.prefix_scores", score)
     given = [{"prompt": word, "responses": ["a", "b"], "lang": "th" if n < 8 else "tl"} for n, word in enumerate(WORDS)]
     result = sea("judge", byte_judge, "--no-calibrate", "--quiet", stdin=lines(*given))
     assert result.code == 0
@@ -212,13 +208,13 @@ def test_of_more_answers_every_pair_is_judged(sea, byte_judge, rigged):
 
 def test_what_cannot_be_compared_is_counted_and_never_judged(sea, byte_judge, rigged):
     rigged(quality=1)
-    unusable = [["good"], [], ["same", "same "], ["", "good"]]
+    unusable = [["good"], [], ["same", "same "], ["", "good"]]  # the last is one answer, too
     given = lines(*GIVEN, *({"prompt": "x", "responses": responses} for responses in unusable))
     result = sea("judge", byte_judge, stdin=given)
     assert result.code == 0, result.stderr
     assert len(records(result.stdout)) == len(GIVEN)
-    for line in ("2 (one answer)", "1 (identical answers)", "1 (empty answer)"):
-        assert f"not judged: {line}" in result.stderr
+    for line in ("3 (one answer)", "1 (identical answers)", "1 (empty answer)"):
+        assert f"not kept: {line}" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -279,13 +275,12 @@ def test_bad_records_are_kept_with_their_reasons(sea, byte_judge, tmp_path, rigg
 
 def test_a_pair_beyond_the_judges_positions_is_counted_and_said(sea, byte_judge, tmp_path):
     out = tmp_path / "out.jsonl"
-    given = lines(*GIVEN, {"prompt": "x", "responses": ["a" * 400, "b"], "lang": "th"})
+    given = lines(*GIVEN, {"prompt": "x", "responses": ["a" * 1400, "b"], "lang": "th"})
     result = sea("judge", byte_judge, "-o", out, stdin=given)
     assert result.code == 0, result.stderr
-    assert "not judged: 1 (longer than the judge's 512 positions)" in result.stderr
-    assert json.loads(Path(f"{out}.manifest.json").read_text())["rejects"] == {
-        "longer than the judge's 512 positions": 1
-    }
+    assert "not kept: 1 (longer than the judge's 1536 positions)" in result.stderr
+    rejects = json.loads(Path(f"{out}.manifest.json").read_text())["rejects"]
+    assert rejects["longer than the judge's 1536 positions"] == 1
 
 
 def test_a_criteria_file_that_says_nothing_fails(sea, byte_judge, tmp_path):
@@ -335,24 +330,3 @@ def test_what_sample_prints_judge_reads(sea, chat_judge, criteria):
     assert "of 9 pairs kept" in result.stderr
     for value in records(result.stdout):
         assert type(value["prompt"]) is type(value["chosen"]) is type(value["rejected"])
-
-
-def test_sample_and_judge_in_one_pipeline(shared, tmp_path):
-    model = shared / "models/stories260K"
-    texts = ["Once upon a time", "Lily went to the", "The big dog", "One day, Tom"]
-    write_jsonl(tmp_path / "p.jsonl", [{"prompt": text, "id": n} for n, text in enumerate(texts)])
-    sea_command = f"{shlex.quote(sys.executable)} -m seatools"
-    run = subprocess.run(
-        f"{sea_command} sample {model} p.jsonl -n 2 --max-new-tokens 16 --device cpu | tee r.jsonl "
-        f"| {sea_command} judge {model} --device cpu",
-        shell=True, cwd=tmp_path, capture_output=True, check=False,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr.decode()
-    responses = {record["id"]: record for record in records((tmp_path / "r.jsonl").read_bytes())}
-    assert [record["prompt"] for record in responses.values()] == texts
-    assert "of 4 pairs kept" in run.stderr.decode()
-    kept = records(run.stdout)
-    assert kept
-    for record in kept:
-        assert {record["chosen"], record["rejected"]} == set(responses[record["id"]]["responses"])
