@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seatools.dpo.options import DPOOptions
-from seatools.streams.errors import SeaError, UsageError
+from seatools.dpo.options import DPOOptions, default_max_length
+from seatools.dpo.presets import PRESETS
+from seatools.engine.run_request import eval_arguments
+from seatools.engine.training_options import listed, what_is_trained
+from seatools.streams.errors import UsageError
 from seatools.streams.flags import (
     Config,
     Debug,
@@ -17,6 +20,7 @@ from seatools.streams.flags import (
     DType,
     ErrorPolicy,
     Force,
+    Json,
     Limit,
     OnError,
     OutputPath,
@@ -30,6 +34,51 @@ from seatools.streams.flags import (
     run_app,
 )
 from seatools.streams.messages import Messages
+from seatools.streams.presets import values_by_name
+from seatools.streams.training_flags import (
+    AsyncSave,
+    Attention,
+    ChatTemplatePath,
+    Checkpointing,
+    Clip,
+    Compile,
+    EmbeddingLearningRate,
+    EvalData,
+    EvalEvery,
+    FirstNewRow,
+    ForgetLimit,
+    Fp8,
+    Keep,
+    LearningRate,
+    Masters,
+    Memory,
+    Model,
+    NeuronLangs,
+    Neurons,
+    Nodes,
+    Nproc,
+    OnForgetting,
+    Optimizer,
+    OptimizerStates,
+    Parallel,
+    Plot,
+    PrintLaunch,
+    Resume,
+    SaveEvery,
+    SaveMinutes,
+    SavePatch,
+    Schedule,
+    SourceLang,
+    TokenizerPath,
+    Track,
+    Warmup,
+    WeightDecay,
+    What,
+    join_values,
+)
+
+if TYPE_CHECKING:
+    from seatools.dpo.session import Request
 
 app = new_app()
 _D = DPOOptions()
@@ -37,35 +86,80 @@ _D = DPOOptions()
 
 @app.command()
 def dpo(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a Hugging Face model folder")],
+    context: typer.Context,
+    model: Model,
     preferences: Annotated[
-        list[str] | None, typer.Argument(metavar="PREFS...", help="preference records; - is stdin")
+        list[str] | None,
+        typer.Argument(metavar="[NAME=]PREFS[:WEIGHT]...", help="preference records; - is stdin"),
     ] = None,
     output: OutputPath = ...,  # type: ignore[assignment]
+    loss: Annotated[
+        str, typer.Option("--loss", help="sigmoid, sigmoid_norm, ipo, hinge, robust, apo_zero or apo_down")
+    ] = _D.loss,
     beta: Annotated[float, typer.Option("--beta", help="strength of the tie to the reference")] = _D.beta,
-    max_length: Annotated[int, typer.Option("--max-length", help="tokens of prompt and answer")] = _D.max_length,
-    batch_size: Annotated[int, typer.Option("--batch-size", help="pairs in a step")] = _D.batch_size,
-    micro_batch: Annotated[int, typer.Option("--micro-batch", help="pairs in a forward pass; 0: all")] = 0,
-    epochs: Annotated[float, typer.Option("--epochs", help="passes over the pairs")] = _D.epochs,
-    max_steps: Annotated[int | None, typer.Option("--max-steps", help="steps, instead of --epochs")] = None,
-    lr: Annotated[float, typer.Option("--lr", help="peak learning rate")] = _D.lr,
-    schedule: Annotated[str, typer.Option("--schedule", help="cosine, linear, wsd or constant")] = _D.schedule,
-    warmup: Annotated[float, typer.Option("--warmup", help="share of the steps if below 1, else steps")] = _D.warmup,
-    weight_decay: Annotated[float, typer.Option("--weight-decay", help="of AdamW")] = _D.weight_decay,
-    clip: Annotated[float, typer.Option("--clip", help="largest gradient norm")] = _D.clip,
-    save_every: Annotated[int, typer.Option("--save-every", metavar="N", help="checkpoint every N steps")] = 0,
-    keep: Annotated[int, typer.Option("--keep", metavar="N", help="newest checkpoints kept")] = _D.keep,
-    resume: Annotated[bool, typer.Option("--resume", help="continue the run in OUT")] = False,
+    label_smoothing: Annotated[
+        float, typer.Option("--label-smoothing", metavar="SHARE", help="of the pairs that are labelled wrongly")
+    ] = _D.label_smoothing,
+    sft_weight: Annotated[
+        float, typer.Option("--sft-weight", metavar="W", help="adds W times the NLL a token of the chosen answers")
+    ] = _D.sft_weight,
+    share_prompt: Annotated[
+        bool | None,
+        typer.Option("--share-prompt/--no-share-prompt", help="a prompt once for both answers [where it can]"),
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option("--max-length", help="tokens of prompt and answer [1024, or the model's positions]")
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option("--reference", metavar="FILE", help="reference log-probabilities made before")
     ] = None,
     reference_only: Annotated[
         bool, typer.Option("--reference-only", help="compute the reference into OUT (a file) and stop")
     ] = False,
-    pattern: Pattern = None,
-    chat_template: Annotated[
-        Path | None, typer.Option("--chat-template", metavar="FILE", help="Jinja file; kept in OUT")
+    what: What = _D.train,
+    neurons: Neurons = None,
+    neuron_langs: NeuronLangs = None,
+    first_new_row: FirstNewRow = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", metavar="NAME", help=f"published values: {', '.join(PRESETS)}")
     ] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", help="pairs in a step")] = _D.batch_size,
+    micro_batch: Annotated[int, typer.Option("--micro-batch", help="pairs in a pass; 0: all, on CPU 2")] = 0,
+    epochs: Annotated[float, typer.Option("--epochs", help="passes over the pairs, without --max-steps")] = _D.epochs,
+    max_steps: Annotated[int | None, typer.Option("--max-steps", help="steps, instead of --epochs")] = None,
+    lr: LearningRate = _D.lr,
+    embedding_lr: EmbeddingLearningRate = None,
+    schedule: Schedule = _D.schedule,
+    warmup: Warmup = _D.warmup,
+    optimizer: Optimizer = _D.optimizer,
+    optimizer_states: OptimizerStates = _D.optimizer_states,
+    masters: Masters = _D.masters,
+    weight_decay: WeightDecay = _D.weight_decay,
+    clip: Clip = _D.clip,
+    attention: Attention = _D.attention,
+    activation_checkpointing: Checkpointing = _D.activation_checkpointing,
+    compile_blocks: Compile = False,
+    fp8: Fp8 = False,
+    nproc: Nproc = None,
+    parallel: Parallel = _D.parallel,
+    nodes: Nodes = 1,
+    print_launch: PrintLaunch = None,
+    save_every: SaveEvery = 0,
+    save_minutes: SaveMinutes = 0,
+    async_save: AsyncSave = None,
+    keep: Keep = _D.keep,
+    resume: Resume = False,
+    save_patch: SavePatch = None,
+    eval_data: EvalData = None,
+    eval_every: EvalEvery = 0,
+    source_lang: SourceLang = None,
+    forget_limit: ForgetLimit = _D.forget_limit,
+    on_forgetting: OnForgetting = _D.on_forgetting,
+    track: Track = None,
+    plot: Plot = None,
+    tokenizer: TokenizerPath = None,
+    pattern: Pattern = None,
+    chat_template: ChatTemplatePath = None,
     seed: Seed = 0,
     device: Device = "auto",
     dtype: DType = "auto",
@@ -73,28 +167,39 @@ def dpo(
     limit: Limit = None,
     force: Force = False,
     dry_run: DryRun = False,
+    memory: Memory = None,
+    json: Json = False,
     on_error: OnError = ErrorPolicy.fail,
     quarantine: Quarantine = None,
     config: Config = None,
     quiet: Quiet = False,
     verbose: Verbose = 0,
     debug: Debug = False,
-) -> None:
+) -> int:
     """Direct preference optimisation.
 
     \b
     examples:
       sea dpo MODEL prefs.jsonl -o OUT --lr 1e-6 --epochs 1
+      sea dpo MODEL en=en_prefs.jsonl:10 th=th_prefs.jsonl:1 -o OUT --preset sambalingo-dpo
       sea sample MODEL prompts.jsonl -n 2 | sea judge MODEL | sea dpo MODEL - -o OUT
+      sea dpo MODEL prefs.jsonl -o OUT --neurons neurons.safetensors --neuron-langs th --save-patch th.safetensors
 
-    Preference records have prompt, chosen and rejected (strings or messages). The log-probabilities of the
-    reference, which is MODEL itself, are computed once, before training.
+    Preference records have prompt, chosen and rejected (strings or messages), or chosen and rejected that begin with
+    their prompt. The log-probabilities of the reference, which is MODEL itself, are computed once, before training.
+    OUT gets the model, metrics.jsonl and checkpoints/step-N; the same command with --resume continues.
     """
     messages = Messages(quiet, verbose)
     options = DPOOptions(
-        beta=beta, max_length=max_length, batch_size=batch_size, micro_batch=micro_batch, epochs=epochs,
-        max_steps=max_steps, lr=lr, schedule=schedule, warmup=warmup, weight_decay=weight_decay, clip=clip,
-        save_every=save_every, keep=keep, seed=seed, device=device, dtype=dtype,
+        train=what_is_trained(what, neurons), neuron_langs=listed(neuron_langs), first_new_row=first_new_row,
+        loss=loss, beta=beta, label_smoothing=label_smoothing, sft_weight=sft_weight, share_prompt=share_prompt,
+        max_length=default_max_length(model) if max_length is None else max_length, batch_size=batch_size,
+        micro_batch=micro_batch, epochs=epochs, max_steps=max_steps, lr=lr, embedding_lr=embedding_lr,
+        schedule=schedule, warmup=warmup, optimizer=optimizer, optimizer_states=optimizer_states, masters=masters,
+        weight_decay=weight_decay, clip=clip, attention=attention, activation_checkpointing=activation_checkpointing,
+        compile=compile_blocks, fp8=fp8, parallel=parallel, save_every=save_every, save_minutes=save_minutes,
+        keep=keep, async_save=async_save, eval_every=eval_every, source_lang=source_lang, forget_limit=forget_limit,
+        on_forgetting=on_forgetting, seed=seed, device=device, dtype=dtype,
     )  # fmt: skip
     if resume and (force or reference_only):
         raise UsageError("--resume contradicts --force and --reference-only")
@@ -102,130 +207,50 @@ def dpo(
         raise UsageError("--reference contradicts --reference-only")
     if not preferences and not resume:
         raise UsageError("no PREFS", fix="name files, or - for stdin")
-    _run(
-        model, preferences or [], output, options, resume=resume, force=force, dry_run=dry_run, limit=limit,
-        workers=workers, on_error=on_error.value, quarantine=quarantine, pattern=pattern, chat_template=chat_template,
-        reference_path=reference, reference_only=reference_only, messages=messages,
+    argv = ["dpo", *context.obj]
+    if print_launch is not None:
+        from seatools.engine.launched import print_launch as show_script
+
+        piped = any(spec == "-" or spec.partition("=")[2].partition(":")[0] == "-" for spec in preferences or ())
+        return show_script(print_launch, argv, nproc, nodes, piped=piped)
+    from seatools.dpo.session import Request
+
+    request = Request(
+        model_path=model, preferences=tuple(preferences or ()), out=output, tokenizer_path=tokenizer or model,
+        reference=reference, reference_only=reference_only, resume=resume, force=force, limit=limit, workers=workers,
+        on_error=on_error.value, quarantine=quarantine, pattern=pattern, chat_template=chat_template,
+        eval_data=eval_arguments(eval_data), track=tuple(track or ()), plot=plot, save_patch=save_patch,
+        messages=messages,
     )  # fmt: skip
+    if dry_run:
+        from seatools.dpo.dry_run import dry_run as show
+
+        show(request, options, memory=memory, nproc=nproc, as_json=json)
+        return 0
+    return _run(request, options, argv, nproc)
 
 
-SPOOL = "preferences.jsonl"
-REFERENCE = "reference.safetensors"
+def _run(request: Request, options: DPOOptions, argv: list[str], nproc: str | None) -> int:
+    import dataclasses
 
+    from seatools.dpo.session import check_request, look_at, open_folder, run_session
+    from seatools.engine.launched import run_launched
+    from seatools.engine.world import World
 
-def _run(
-    model_path: Path, specs: list[str], out: Path, options: DPOOptions, *, resume: bool, force: bool, dry_run: bool,
-    limit: int | None, workers: int, on_error: str, quarantine: str | None, pattern: str | None,
-    chat_template: Path | None, reference_path: Path | None, reference_only: bool, messages: Messages,
-) -> None:  # fmt: skip
-    import contextlib
-    import os
+    def check(count: int) -> None:
+        inputs = look_at(request, options)
+        open_folder(request, inputs)
+        check_request(request, inputs, options, count)
 
-    from seatools.dpo.pairs import pairs_digest, read_pairs
-    from seatools.dpo.reference import compute_reference, load_reference, reference_metadata, save_reference
-    from seatools.engine.run_folder import RunFolder
-    from seatools.streams.digests import folder_digest, sha256_file
-    from seatools.streams.inputs import expand, shown_together
-    from seatools.streams.manifest import Manifest
-    from seatools.streams.outputs import check_output
-    from seatools.streams.quarantine import rejects_policy
-    from seatools.streams.spool import spooled
-    from seatools.text.documents import load_documents
+    def work(world: World) -> None:
+        now = request
+        if not world.is_main:
+            now = dataclasses.replace(request, messages=dataclasses.replace(request.messages, silent=True))
+        run_session(now, options, world)
 
-    documents = load_documents(model_path, pattern=pattern, chat_template=chat_template, note=messages.debug)
-    tokenizer = documents.tokenizer
-    if tokenizer.eos_id is None:
-        messages.warn(f"{tokenizer.path} names no EOS token, so no plain answer ends with one")
-    resumed_spool = resume and (out / SPOOL).exists()
-    if resumed_spool:  # what came by stdin comes from there now, named again or not
-        specs = [spec for spec in specs if spec != "-"] if specs else []
-    paths = expand(specs)
-    others = [path for path in (reference_path, chat_template) if path is not None]
-    run: RunFolder | None = None
-    if reference_only:
-        check_output(out, force=force, inputs=[model_path, *others, *paths])
-    else:
-        run = RunFolder(
-            out, resume=resume, force=force, inputs=[model_path, *others, *paths], begun_by=[SPOOL, REFERENCE]
-        )
-    if resumed_spool:
-        paths.append(str(out / SPOOL))
-    if not paths:
-        raise UsageError(f"{out} holds no preferences to resume with", fix="repeat the PREFS of the first command")
-    manifest = Manifest(command="dpo", options=options, seed=options.seed)
-    with contextlib.ExitStack() as stack:
-        inside = None
-        if run is not None and not dry_run:
-            stack.enter_context(run)
-            inside = run.path
-        with (
-            rejects_policy(on_error, quarantine, out, messages, force=force or resume, dry_run=dry_run) as rejects,
-            spooled(paths, inside) as (files, stdin_digest),
-        ):
-            pairs = read_pairs(
-                files, documents, max_length=options.max_length, rejects=rejects, limit=limit, workers=workers
-            )
-            if stdin_digest is not None and inside is not None and pairs:
-                os.replace(files[paths.index("-")], inside / SPOOL)  # so that --resume needs no pipe
-        manifest.rejects = rejects.counts
-        if not pairs:
-            fix = rejects.summary() if rejects.total else "is the input empty?"
-            raise SeaError("no preference pair to learn from", where=shown_together(paths), fix=fix)
-        longest = max(len(doc.ids) for pair in pairs for doc in (pair.chosen, pair.rejected))
-        if dry_run:
-            messages.info(
-                f"{len(pairs):,} pairs, longest side {longest} tokens, {rejects.total} rejected; nothing is written"
-            )
-            return
-
-        from seatools.dpo.run import align
-        from seatools.engine.device import pick_device, pick_dtype
-        from seatools.engine.export import export_folder
-        from seatools.engine.load import check_vocabulary, load_model
-        from seatools.engine.training_mode import prepare_for_training
-
-        device = pick_device(options.device)
-        dtype = pick_dtype(options.dtype, device)
-        model_digest = folder_digest(model_path)
-        metadata = reference_metadata(model_digest, pairs_digest(pairs), len(pairs), str(dtype))
-        known = reference_path or (out / REFERENCE if resume and (out / REFERENCE).exists() else None)
-        values = load_reference(known, metadata, messages) if known is not None else None
-        model = load_model(model_path, device=device, dtype=dtype)
-        check_vocabulary(model, tokenizer.vocab_size, str(model_path))
-        prepare_for_training(model, seq_len=longest, option="--max-length")
-        manifest.add_input(model_path, model_digest)
-        for path in paths:
-            if resumed_spool and path == str(out / SPOOL):
-                manifest.add_input("-", sha256_file(path))
-            else:
-                manifest.add_input(path, stdin_digest if path == "-" else None)
-        for other in others:
-            manifest.add_input(other)
-        if run is not None:
-            run.start()
-        pad_id = tokenizer.pad_id or 0
-        if values is None:
-            values = compute_reference(model, pairs, pad_id, batch_tokens=8192, messages=messages)
-            save_reference(out if reference_only else out / REFERENCE, values, metadata)
-        if reference_only:
-            manifest.counts = {"pairs": len(pairs)}
-            manifest.write(out)
-            return
-        fingerprint = {
-            "pairs": metadata["pairs"], "model": model_digest, "seed": options.seed,
-            "batch_size": options.batch_size, "lr": options.lr, "schedule": options.schedule,
-            "warmup": options.warmup, "beta": options.beta, "weight_decay": options.weight_decay,
-            "clip": str(options.clip), "dtype": str(dtype),
-        }  # fmt: skip
-        manifest.counts = align(
-            model, pairs, values, options, out=out, pad_id=pad_id, fingerprint=fingerprint, resume=resume,
-            messages=messages,
-        )  # fmt: skip
-        export_folder(model, out, base=model_path, add_files=tokenizer.save, chat_template=chat_template)
-        manifest.write(out)
-    messages.info(f"{out}: the model after {manifest.counts['steps']:,} steps on {len(pairs):,} pairs")
+    return run_launched(argv, nproc, device=options.device, out=request.out, check=check, work=work)
 
 
 def main(argv: list[str]) -> int:
     """`sea dpo ARGV`."""
-    return run_app(app, "dpo", argv)
+    return run_app(app, "dpo", join_values(argv), presets=values_by_name(PRESETS))

@@ -2,58 +2,61 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from seatools.engine.loop_options import LoopOptions, check_training_dtype, warmup_steps
+from seatools.dpo.losses import check_loss
+from seatools.engine.training_options import TrainingOptions, positions_in
 from seatools.streams.errors import UsageError
+
+DEFAULT_MAX_LENGTH = 1024
+
+
+def default_max_length(model_path: Path) -> int:
+    """1024, or all the positions of a model that has fewer."""
+    return min(DEFAULT_MAX_LENGTH, positions_in(model_path) or DEFAULT_MAX_LENGTH)
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPOOptions:
+class DPOOptions(TrainingOptions):
     """Options of `sea dpo`. The defaults are SambaLingo's model-card values where it gives one."""
 
+    loss: str = "sigmoid"
     beta: float = 0.1
     """Strength of the tie to the reference model (SambaLingo: 0.1)."""
-    max_length: int = 1024
+    label_smoothing: float = 0.0
+    """Share of the pairs that are taken to be labelled the wrong way round."""
+    sft_weight: float = 0.0
+    """Weight of the SFT term: the mean NLL of the tokens of the chosen answers."""
+    share_prompt: bool | None = None
+    """Compute a prompt once for both answers; None: where the model's attention can."""
+    max_length: int = DEFAULT_MAX_LENGTH
     """Tokens of prompt and answer together; longer pairs are rejects."""
     batch_size: int = 32
     """Pairs in a step (SambaLingo: 32)."""
-    micro_batch: int = 0
-    """Pairs in one forward pass; 0: all of the step's."""
     epochs: float = 3.0
     """Passes over the pairs, when `max_steps` is not given (SambaLingo: 3)."""
-    max_steps: int | None = None
     lr: float = 5e-7
     """Peak learning rate (SambaLingo: 5e-7)."""
     schedule: str = "linear"
     warmup: float = 0.1
     """Steps of linear warm-up: a share of all steps if below 1 (SambaLingo: 0.1), else a number."""
     weight_decay: float = 0.0
-    clip: float = 1.0
-    save_every: int = 0
-    keep: int = 2
-    seed: int = 0
-    device: str = "auto"
-    dtype: str = "auto"
 
     def __post_init__(self) -> None:
-        if not 0 < self.beta < math.inf:
-            raise UsageError(f"--beta {self.beta} is not positive")
+        check_loss(self.loss, beta=self.beta, label_smoothing=self.label_smoothing, sft_weight=self.sft_weight)
         if self.max_length < 8:
             raise UsageError(f"--max-length {self.max_length} is too short", fix="8 or more")
-        if self.batch_size < 1 or self.micro_batch < 0:
-            raise UsageError("--batch-size must be 1 or more, --micro-batch 0 or more")
-        if not 0 < self.epochs < math.inf or (self.max_steps is not None and self.max_steps < 1):
-            raise UsageError("--epochs and --max-steps must be positive")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UsageError("--weight-decay must be 0 or more")
-        self.loop(self.max_steps or 1)
-        check_training_dtype(self.dtype)
+        super().__post_init__()
 
-    def loop(self, total: int) -> LoopOptions:
-        """How a run of `total` steps takes them."""
-        return LoopOptions(
-            max_steps=total, lr=self.lr, schedule=self.schedule, warmup_steps=warmup_steps(self.warmup, total),
-            clip=self.clip, save_every=self.save_every, keep=self.keep,
-        )  # fmt: skip
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a run to be continued, by option, as JSON: all that changes what it computes."""
+        names = ("loss", "beta", "label_smoothing", "sft_weight")
+        return super().identity() | {name: getattr(self, name) for name in names}
+
+
+def pairs_of_pass(batch_size: int, *, ranks: int, on_cpu: bool) -> int:
+    """Pairs in one forward pass where the user has not said: on a CPU few, as more of them gain nothing."""
+    mine = -(-batch_size // ranks)
+    return min(mine, 2) if on_cpu else mine

@@ -1,88 +1,94 @@
-"""One DPO run: pairs in the order of (seed, step), the sigmoid loss against a cached reference.
-
-The loss of a step is the mean over its pairs, however it is cut into micro-batches. Only the trained model is in
-memory: the reference is two numbers a pair.
-"""
+"""The steps of one run on pairs, against a cached reference. Only the trained model is in memory."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
 import numpy as np
 
 from seatools.dpo.options import DPOOptions
 from seatools.dpo.pairs import Pair
-from seatools.dpo.sigmoid_loss import reward_margins, sigmoid_losses
+from seatools.dpo.step import PairGradients, StepOptions
+from seatools.engine.answer_log_probs import can_share_prompts
+from seatools.engine.evaluate import EvalSet
+from seatools.engine.forgetting import ForgettingGauge
 from seatools.engine.loop import run_steps
-from seatools.engine.optimise import MasterAdamW
-from seatools.engine.row_order import rows_of_step, steps_for_epochs
-from seatools.engine.sequences import sequence_log_probs
+from seatools.engine.loss import target_log_probs
+from seatools.engine.row_order import steps_for_epochs
+from seatools.engine.run_guard import LostSteps, check_changed, model_guard
+from seatools.engine.trainee import Trainee, make_optimizer
+from seatools.engine.watch import evaluation
+from seatools.engine.world import World
+from seatools.streams.errors import UsageError
 from seatools.streams.messages import Messages
+from seatools.text.token_bytes import token_num_bytes
+from seatools.text.tokenizer import Tokenizer
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
-_LOGGED = ("loss", "reward_chosen", "reward_rejected", "accuracy", "logp_chosen", "logp_rejected")
+def shares_prompts(trainee: Trainee, pairs: Sequence[Pair], options: DPOOptions) -> bool:
+    """Whether prompts are computed once for both answers: as asked for, else where model and pairs allow it.
+
+    Every rank calls it. UsageError for --share-prompt with a model that cannot.
+    """
+    if options.share_prompt is False or not (options.share_prompt or any(pair.shared > 1 for pair in pairs)):
+        return False
+    log_probs = trainee.root.log_probs if trainee.shared else target_log_probs
+    reason = can_share_prompts(trainee.model, log_probs=log_probs)
+    if reason is not None and options.share_prompt:
+        raise UsageError(f"--share-prompt: {reason}", fix="--attention sea_varlen, or leave --share-prompt out")
+    return reason is None
 
 
 def align(
-    model: PreTrainedModel,
+    trainee: Trainee,
     pairs: Sequence[Pair],
     reference: dict[str, np.ndarray],
     options: DPOOptions,
     *,
     out: Path,
-    pad_id: int,
+    tokenizer: Tokenizer,
+    share_prompt: bool,
     fingerprint: dict[str, Any],
     resume: bool,
     messages: Messages,
+    world: World,
+    eval_sets: Sequence[EvalSet] = (),
+    gauge: ForgettingGauge | None = None,
+    on_line: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
-    """Take the steps; returns counts for the manifest. The aligned weights are in `model`."""
+    """Take the steps; returns counts for the manifest. The aligned weights are in the trainee's model.
+
+    `pairs` are those that an epoch reads, one that is read twice standing in it twice, and `reference` ("chosen" and
+    "rejected" float32 [pairs]) in the same order.
+    """
+    model, pad_id = trainee.model, tokenizer.pad_id or 0
     batch_size = min(options.batch_size, len(pairs))
     total = options.max_steps or steps_for_epochs(options.epochs, batch_size=batch_size, num_rows=len(pairs))
-    optimizer = MasterAdamW(list(model.named_parameters()), weight_decay=options.weight_decay)
-    messages.info(f"{len(pairs):,} pairs, {total:,} steps of {batch_size}, beta {options.beta}")
-    gradients = _gradients(model, pairs, reference, options, batch_size, pad_id)
-    run_steps(
-        model, optimizer, gradients, options.loop(total), out=out, fingerprint=fingerprint | {"max_steps": total},
-        resume=resume, messages=messages, label="aligning",
+    without_bytes = frozenset(np.flatnonzero(token_num_bytes(tokenizer) == 0).tolist())
+    guard = model_guard(model, tokenizer.vocab_size, exempt=without_bytes, world=world, out=out)
+    guard()
+    optimizer = make_optimizer(trainee, options)
+    tie = f"{options.loss}, beta {options.beta:g}" + (", prompts computed once a pair" if share_prompt else "")
+    messages.info(f"{len(pairs):,} pairs an epoch, {total:,} steps of {batch_size}; {tie}")
+    settings = cast(StepOptions, dataclasses.replace(options, share_prompt=share_prompt))
+    gradients = PairGradients(
+        trainee.root, optimizer, pairs, reference, settings, pad_id=pad_id, world=world, messages=messages
+    )
+    lost = LostSteps(trainee, optimizer, options, total=total, world=world, messages=messages)
+
+    def step_gradients(step: int) -> dict[str, Any]:
+        lost.before(step)
+        return gradients(step)
+
+    before = optimizer.fingerprint()
+    start = run_steps(
+        model, optimizer, step_gradients, options.loop(total), out=out, fingerprint=fingerprint | {"max_steps": total},
+        resume=resume, messages=messages, label="aligning", world=world, before_save=guard, on_line=on_line,
+        evaluate=evaluation(trainee, eval_sets, gauge, pad_id=pad_id, world=world, messages=messages),
     )  # fmt: skip
-    return {"steps": total, "pairs": len(pairs)}
-
-
-def _gradients(
-    model: PreTrainedModel,
-    pairs: Sequence[Pair],
-    reference: dict[str, np.ndarray],
-    options: DPOOptions,
-    batch_size: int,
-    pad_id: int,
-) -> Callable[[int], dict[str, Any]]:
-    import torch
-
-    ref_chosen, ref_rejected = (torch.from_numpy(reference[key]).to(model.device) for key in ("chosen", "rejected"))
-    micro = options.micro_batch or batch_size
-
-    def gradients(step: int) -> dict[str, Any]:
-        numbers = rows_of_step(step, batch_size=batch_size, num_rows=len(pairs), seed=options.seed)
-        sums = dict.fromkeys(_LOGGED, 0.0)
-        tokens = 0
-        for first in range(0, len(numbers), micro):
-            part = numbers[first : first + micro]
-            docs = [pairs[i].chosen.document for i in part] + [pairs[i].rejected.document for i in part]
-            tokens += sum(len(ids) for ids, _ in docs)
-            log_probs = sequence_log_probs(model, docs, pad_id)
-            chosen, rejected = log_probs[: len(part)], log_probs[len(part) :]
-            good, bad = reward_margins(chosen, rejected, ref_chosen[part], ref_rejected[part], options.beta)
-            losses = sigmoid_losses(good, bad)
-            (losses.sum() / len(numbers)).backward()
-            with torch.no_grad():
-                values = (losses, good, bad, (good > bad).float(), chosen, rejected)
-                for key, value in zip(sums, values, strict=True):
-                    sums[key] += float(value.sum()) / len(numbers)
-        margin = sums["reward_chosen"] - sums["reward_rejected"]
-        return {**sums, "reward_margin": margin, "tokens": tokens, "rows": numbers}
-
-    return gradients
+    lost.warn()
+    check_changed(optimizer, before, total - start, world)
+    return {"steps": total, "pairs": len(pairs), "trained_parameters": optimizer.num_trained()}

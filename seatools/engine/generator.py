@@ -124,6 +124,8 @@ class ContinuousBatching:
         if not group:
             return []
         options, ids, seeds = _one_set(group), [each.ids for each in group], [each.seed for each in group]
+        if options.repetition_penalty != 1:
+            raise UsageError("continuous batching knows no repetition penalty", fix="--engine own")
         check_request(self.model, ids, options, seeds, self.batch_tokens, self.decode)
         answers: dict[int, Generated] = {}
         with torch.no_grad():

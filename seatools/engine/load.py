@@ -22,6 +22,7 @@ from seatools.engine import attention as document_attention
 from seatools.engine.device import pick_device, pick_dtype
 from seatools.engine.soundness import check_soundness
 from seatools.streams.errors import SeaError, UsageError
+from seatools.streams.parsed import parse_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -94,7 +95,10 @@ def max_positions(config: Any) -> int | None:
 def model_positions(folder: Path, *, has_weights: bool = True) -> int | None:
     """`max_positions` of the model in `folder`; its weights are not read, nor missed if not `has_weights`."""
     config = check_folder(folder) if has_weights else _read_config(folder / "config.json")
-    return max_positions(_transformers().CONFIG_MAPPING[config["model_type"]].from_dict(config))
+    try:
+        return max_positions(_transformers().CONFIG_MAPPING[config["model_type"]].from_dict(config))
+    except Exception as error:  # transformers and huggingface_hub raise many kinds here, all of them about this file
+        raise SeaError(f"describes no model: {_first_line(error)}", where=str(folder / "config.json")) from error
 
 
 def build_model(
@@ -184,9 +188,13 @@ def check_folder(folder: Path) -> dict[str, Any]:
         files = [single]
     elif index.is_file():
         try:
-            files = [folder / name for name in sorted(set(json.loads(index.read_bytes())["weight_map"].values()))]
+            names = sorted(set(parse_json(index.read_bytes())["weight_map"].values()))
+            outside = [name for name in names if Path(name).name != name]
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SeaError("is not an index of safetensors files", where=str(index)) from error
+        if outside:
+            raise SeaError(f'names "{outside[0]}", which is not a file of this folder', where=str(index))
+        files = [folder / name for name in names]
     else:
         pickles = sorted(p.name for p in folder.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
         if pickles:
@@ -201,7 +209,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
     from safetensors import safe_open
 
     for file in files:
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise SeaError(f"is missing, and {index.name} names it", where=str(file), fix="copy or download it again")
         try:
             with safe_open(file, framework="pt"):
@@ -215,7 +223,7 @@ def check_folder(folder: Path) -> dict[str, Any]:
 
 def _read_config(file: Path) -> dict[str, Any]:
     try:
-        config = json.loads(file.read_bytes())
+        config = parse_json(file.read_bytes())
     except FileNotFoundError as error:
         raise SeaError("does not exist: not a Hugging Face model", where=str(file)) from error
     except (ValueError, OSError) as error:

@@ -3,11 +3,11 @@
 Full logits are the largest tensor of a training step: 8,192 tokens x 152k pieces in fp32 are 5 GB, and several copies
 of it live at once. Here the decoder gives hidden states, only those that predict a trained token are kept, and head and
 log-sum-exp run over chunks of tokens with the logits in fp32. Log-probabilities for any use (DPO) store one number a
-token, and the backward pass computes each chunk's logits again. The summed cross entropy knows its upstream gradient up
-to a factor, so it takes its gradients while it has the logits: three products with the head instead of four, at the
-price of holding the head's gradient from the forward pass on. That gradient is summed over chunks in fp32, because
-rounding each chunk to bf16 biases it (TRL, trl/kernels/chunked_logprob.py), and is skipped for a frozen head; of a head
-of which some rows are trained (`selected.py`) it is made for those rows only.
+token and some chunks; the backward pass computes the logits of the others again. The summed cross entropy knows its
+upstream gradient up to a factor, so it takes its gradients while it has the logits: three products with the head
+instead of four, at the price of holding the head's gradient from the forward pass on. That gradient is summed over
+chunks in fp32, because rounding each chunk to bf16 biases it (TRL, trl/kernels/chunked_logprob.py), and is skipped for
+a frozen head; of a head of which some rows are trained (`selected.py`) it is made for those rows only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -36,6 +35,9 @@ if TYPE_CHECKING:
 # (1,766 tokens at 152k pieces) that reading and writing the fp32 sum of the head's gradient does not dominate.
 CHUNK_ELEMENTS_CPU, CHUNK_TOKENS_CPU = 1 << 23, 128
 CHUNK_ELEMENTS_GPU = 1 << 28
+# Elements of the chunks' probabilities that log-probabilities keep for their backward pass, which then has three
+# products with the head in place of four: one pair of answers of 100 tokens at 152k pieces, or 1,000 tokens at 32k.
+KEPT_ELEMENTS_CPU, KEPT_ELEMENTS_GPU = 1 << 25, 1 << 28
 
 
 @dataclass(frozen=True)
@@ -98,15 +100,18 @@ def forward_hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
     return outputs.last_hidden_state
 
 
-def target_log_probs(model: PreTrainedModel, batch: Batch, *, chunk_tokens: int | None = None) -> LogProbs:
+def target_log_probs(
+    model: PreTrainedModel, batch: Batch, *, chunk_tokens: int | None = None, in_place: bool = False
+) -> LogProbs:
     """log p(token | the tokens before it in its document) for each trained target of `batch`, differentiable.
 
     `loss_mask[b, t]` marks the token at t, predicted from the hidden state at t - 1. The first token of a document
-    (position 0) never counts.
+    (position 0) never counts. `in_place` as in `linear_log_probs`.
     """
     row, column = (batch.loss_mask & (batch.position_ids > 0)).nonzero(as_tuple=True)
     hidden = forward_hidden(model, batch)[row, column - 1]
-    values = linear_log_probs(hidden, batch.input_ids[row, column], head_of(model), chunk_tokens=chunk_tokens)
+    targets = batch.input_ids[row, column]
+    values = linear_log_probs(hidden, targets, head_of(model), chunk_tokens=chunk_tokens, in_place=in_place)
     return LogProbs(values, row, column)
 
 
@@ -159,33 +164,25 @@ def linear_losses(
     return loss, nll
 
 
-def linear_log_probs(hidden: Tensor, targets: Tensor, head: Head, *, chunk_tokens: int | None = None) -> Tensor:
-    """Log-probabilities [n] fp32 of `targets` [n] int64 under `head`, from `hidden` [n, D]."""
-    hidden = hidden.to(head.weight.dtype)
-    chunk_tokens = chunk_tokens or _chunk_tokens(hidden, head)
-    values = _TargetLogProbs.apply(*_trained(hidden, head), targets, head, chunk_tokens)
-    assert isinstance(values, Tensor)
-    return values
-
-
-@torch.no_grad()
-def picked_log_probs(
-    hidden: Tensor, index: np.ndarray, targets: np.ndarray, head: Head, *, chunk_tokens: int | None = None
+def linear_log_probs(
+    hidden: Tensor, targets: Tensor, head: Head, *, chunk_tokens: int | None = None, in_place: bool = False
 ) -> Tensor:
-    """Log-probabilities [m] fp32 of `targets` [m] int64 at the rows `index` [m] int64, ascending, of `hidden` [n, D].
+    """Log-probabilities [n] fp32 of `targets` [n] int64 under `head`, from `hidden` [n, D].
 
-    The logits of a row are made once, however many targets it has. Without gradients.
+    With `in_place` the backward pass adds the gradient of an fp32 head to its `.grad` as it goes, and no second matrix
+    of its size is made; autograd then sees no gradient of it.
     """
     hidden = hidden.to(head.weight.dtype)
     chunk_tokens = chunk_tokens or _chunk_tokens(hidden, head)
-    values = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
-    w = _operand(head.weight)
-    rows, wanted = (torch.from_numpy(x).to(hidden.device) for x in (index, targets))
-    for start in range(0, len(hidden), chunk_tokens):
-        first, end = np.searchsorted(index, (start, start + chunk_tokens))
-        part, row = slice(first, end), rows[first:end] - start
-        logits = _logits(_operand(hidden[start : start + chunk_tokens]), w, head.bias, head.scale, head.softcap)
-        values[part] = logits[row, wanted[part]] - torch.logsumexp(logits, dim=-1)[row]
+    trained = _trained(hidden, head)
+    into = None
+    if in_place and torch.is_grad_enabled() and head.weight.requires_grad and head.weight.dtype == torch.float32:
+        into = head.weight
+        trained = (hidden, into.detach(), *trained[2:])
+    learns = torch.is_grad_enabled() and (into is not None or any(x is not None and x.requires_grad for x in trained))
+    kept = (KEPT_ELEMENTS_GPU if hidden.is_cuda else KEPT_ELEMENTS_CPU) if learns and head.softcap is None else 0
+    values = _TargetLogProbs.apply(*trained, targets, head, chunk_tokens, into, kept // head.weight.shape[0])
+    assert isinstance(values, Tensor)
     return values
 
 
@@ -202,7 +199,7 @@ def _trained(hidden: Tensor, head: Head) -> tuple[Tensor | None, ...]:
     return hidden, head.weight, head.bias, rows, entries
 
 
-def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float, softcap: float | None) -> Tensor:
+def chunk_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: float, softcap: float | None) -> Tensor:
     """fp32 logits [m, V] of one chunk; `hidden` and `weight` are operands."""
     logits = _matmul(hidden, weight.t())
     if bias is not None:
@@ -270,30 +267,27 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
 
 
 class _TargetLogProbs(torch.autograd.Function):
-    """Linear head + log-softmax + gather, in chunks of tokens; the backward recomputes each chunk."""
+    """Linear head + log-softmax + gather, in chunks of tokens; the backward recomputes those that were not kept."""
 
     @staticmethod
     def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        rows: Tensor | None,
-        entries: Tensor | None,
-        targets: Tensor,
-        head: Head,
-        chunk_tokens: int,
-    ) -> Tensor:
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor | None, entries: Tensor | None,
+        targets: Tensor, head: Head, chunk_tokens: int, into: Tensor | None, kept_tokens: int,
+    ) -> Tensor:  # fmt: skip
         lse = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
         values = torch.empty_like(lse)
         w = _operand(weight)
+        ctx.kept = {}  # start of a chunk -> its probabilities
         for start in range(0, len(targets), chunk_tokens):
             part = slice(start, start + chunk_tokens)
-            logits = _logits(_operand(hidden[part]), w, bias, head.scale, head.softcap)
+            logits = chunk_logits(_operand(hidden[part]), w, bias, head.scale, head.softcap)
             lse[part] = torch.logsumexp(logits, dim=-1)
             values[part] = logits.gather(1, targets[part, None])[:, 0] - lse[part]
+            if len(logits) <= kept_tokens:
+                kept_tokens -= len(logits)
+                ctx.kept[start] = logits.sub_(lse[part, None]).exp_()
         ctx.save_for_backward(hidden, weight, bias, targets, lse)
-        ctx.head, ctx.chunk_tokens = head, chunk_tokens
+        ctx.head, ctx.chunk_tokens, ctx.into = head, chunk_tokens, into
         ctx.dtypes = tuple(None if x is None else x.dtype for x in (hidden, weight, bias, rows, entries))
         return values
 
@@ -301,22 +295,31 @@ class _TargetLogProbs(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets, lse = ctx.saved_tensors
-        head = ctx.head
-        gradients = _Gradients(hidden, head, ctx.needs_input_grad[:5])
+        head, into = ctx.head, None
+        if ctx.into is not None:
+            if ctx.into.grad is None:
+                ctx.into.grad = torch.zeros_like(ctx.into)
+            into = ctx.into.grad, 1.0
+        gradients = _Gradients(hidden, head, ctx.needs_input_grad[:5], into)
         w = _operand(weight)
         for start in range(0, len(targets), ctx.chunk_tokens):
             part = slice(start, start + ctx.chunk_tokens)
-            h = _operand(hidden[part])
-            logits = _logits(h, w, bias, head.scale, head.softcap)
+            h, slope = _operand(hidden[part]), None
+            grad = ctx.kept.pop(start, None)
+            if grad is None:
+                logits = chunk_logits(h, w, bias, head.scale, head.softcap)
+                if head.softcap is not None:  # d cap*tanh(z/cap) / dz = 1 - (y/cap)^2
+                    slope = 1 - (logits / head.softcap).square_()
+                grad = logits.sub_(lse[part, None]).exp_()
             g = upstream[part, None]
             # d log p_target / d logit_v = [v is the target] - p_v
-            grad = (logits - lse[part, None]).exp_().mul_(-g)
-            grad.scatter_add_(1, targets[part, None], g)
-            if head.softcap is not None:  # d cap*tanh(z/cap) / dz = 1 - (y/cap)^2
-                grad.mul_(1 - (logits / head.softcap).square_())
+            grad.mul_(-g).scatter_add_(1, targets[part, None], g)
+            if slope is not None:
+                grad.mul_(slope)
             gradients.add(part, grad, h, w)
         each = zip(gradients.each(), ctx.dtypes, strict=True)
-        return (*(None if gradient is None else gradient.to(dtype) for gradient, dtype in each), None, None, None)
+        found = (None if gradient is None else gradient.to(dtype) for gradient, dtype in each)
+        return (*found, None, None, None, None, None)
 
 
 class _SummedLoss(torch.autograd.Function):
@@ -324,25 +327,16 @@ class _SummedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        rows: Tensor | None,
-        entries: Tensor | None,
-        targets: Tensor,
-        head: Head,
-        chunk_tokens: int,
-        wanted: tuple[bool, ...],
-        into: tuple[Tensor, float] | None,
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor | None, entries: Tensor | None,
+        targets: Tensor, head: Head, chunk_tokens: int, wanted: tuple[bool, ...], into: tuple[Tensor, float] | None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
         nll = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
         gradients = _Gradients(hidden, head, wanted, into)
         w = _operand(weight)
         for start in range(0, len(targets), chunk_tokens):
             part = slice(start, start + chunk_tokens)
             h = _operand(hidden[part])
-            logits = _logits(h, w, bias, head.scale, head.softcap)
+            logits = chunk_logits(h, w, bias, head.scale, head.softcap)
             target = targets[part, None]
             of_target = logits.gather(1, target)
             # d cap*tanh(z/cap) / dz = 1 - (y/cap)^2, for all y before they are overwritten

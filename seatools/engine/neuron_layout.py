@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from seatools.streams.errors import SeaError
+from seatools.streams.parsed import parse_json
 
 PARTS = ("ffn", "shared", "q", "k", "v", "o")
 ATTENTION_PARTS = ("q", "k", "v", "o")
@@ -110,7 +111,7 @@ def layout_json(places: Sequence[Place]) -> str:
 def parse_layout(text: str, where: str) -> tuple[Place, ...]:
     """The places of `layout_json`. Raises SeaError, with `where`, for text that is not such a layout."""
     try:
-        read: Any = json.loads(text)
+        read: Any = parse_json(text)
         if read["version"] != _VERSION:
             raise ValueError(f"version {read['version']}; this version reads {_VERSION}")
         places = tuple(_place(item) for item in read["places"])

@@ -18,6 +18,7 @@ import numpy as np
 
 from seatools.engine.neuron_layout import Place, axis_sizes
 from seatools.streams.errors import SeaError, UsageError
+from seatools.streams.parsed import parse_json
 from seatools.streams.tensors import load_tensors, read_header, save_tensors
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def _count(weights: Mapping[str, Neurons]) -> int:
 
 def _json_object(metadata: Mapping[str, str], key: str, where: str | Path) -> dict[str, Any]:
     try:
-        value = json.loads(metadata[key])
+        value = parse_json(metadata[key])
     except (KeyError, TypeError, ValueError) as error:
         raise SeaError(f'{where}: its metadata has no valid "{key}"') from error
     if not isinstance(value, dict):

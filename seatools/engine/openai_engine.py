@@ -99,6 +99,8 @@ class Server:
             body["top_p"] = options.top_p
         # No part of the protocol; vLLM, SGLang and llama.cpp know them, and others refuse them, which is right.
         body |= {name: value for name in ("top_k", "min_p") if (value := getattr(options, name))}
+        if options.repetition_penalty != 1:
+            body["repetition_penalty"] = options.repetition_penalty
         if options.stop_strings:
             body["stop"] = list(options.stop_strings[:MAX_STOPS])
         path = "/completions" if is_text else "/chat/completions"
@@ -108,8 +110,8 @@ class Server:
         try:
             choice = found["choices"][0]
             text = choice["text"] if is_text else choice["message"]["content"]
-            finish = choice["finish_reason"]
-        except (KeyError, IndexError, TypeError):
+            finish = choice.get("finish_reason")  # some servers leave it out
+        except (KeyError, IndexError, TypeError, AttributeError):
             raise SeaError(f"an answer without choices: {json.dumps(found)[:200]}", where=self.url) from None
         if finish == "content_filter":
             raise SeaError("the server's content filter withheld an answer", where=self.url)
@@ -139,6 +141,7 @@ class Server:
                 problem = f"HTTP {error.code}: {_message(error)}"
                 if error.code != 429 and error.code < 500:
                     fix = f"set {self.key_variable}" if error.code in (401, 403) else None
+                    fix = "http://HOST:PORT/v1, and the model's name as the server has it" if error.code == 404 else fix
                     raise SeaError(problem, where=request.full_url, fix=fix) from None
                 asked_wait = _seconds(error.headers.get("Retry-After"))
             except (urllib.error.URLError, http.client.HTTPException, OSError) as error:

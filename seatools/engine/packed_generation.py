@@ -23,7 +23,7 @@ from seatools.engine.loss import Head, head_of
 from seatools.engine.prefix_scores import unshareable
 from seatools.engine.prompts import PromptError
 from seatools.engine.row_attention import Beginning, Piece, RowLayout, Slots, row_attention, row_hidden
-from seatools.engine.sampling import SamplingOptions, next_tokens
+from seatools.engine.sampling import SamplingOptions, next_tokens, penalised
 from seatools.engine.shared_beginnings import shared_beginnings
 from seatools.engine.stop_strings import Answer, Decode, Generated
 from seatools.streams.errors import SeaError
@@ -48,6 +48,8 @@ class _Row:
     on: Beginning | None
     uniforms: np.ndarray
     answer: Answer
+    prompt: Sequence[int]
+    """The whole prompt, for the repetition penalty."""
     length: int = 0
     """Tokens in its slot."""
     token: int = -1
@@ -86,7 +88,7 @@ class _Loop:
         for number, (prompt, on) in enumerate(zip(prompts, shared_beginnings(prompts), strict=True)):
             start = on.start + len(on.ids) if on is not None else 0
             uniforms = np.random.default_rng(seeds[number]).random(steps) if options.temperature else np.zeros(0)
-            rows.append(_Row(number, list(prompt[start:]), start, on, uniforms, Answer(options, decode)))
+            rows.append(_Row(number, list(prompt[start:]), start, on, uniforms, Answer(options, decode), prompt))
         # Longest first, those that hang on one beginning side by side, so that slots beside each other are alike.
         order = {id(row.on): place for place, row in reversed(list(enumerate(rows)))}
         self.waiting = sorted(rows, key=lambda row: (order[id(row.on)], -len(row.own), row.number))
@@ -195,6 +197,9 @@ class _Loop:
         return pieces, ended
 
     def _choose(self, logits: Tensor, rows: Sequence[_Row]) -> list[int]:
+        if (penalty := self.options.repetition_penalty) != 1:
+            seen = [np.array([*row.prompt, *row.answer.ids], dtype=np.int64) for row in rows]
+            logits = penalised(logits, seen, penalty)
         sampled = bool(self.options.temperature)
         uniforms = np.array([row.uniforms[len(row.answer.ids)] for row in rows]) if sampled else np.zeros(0)
         return next_tokens(logits, self.options, torch.from_numpy(uniforms).to(logits.device)).tolist()

@@ -12,7 +12,7 @@ import torch
 
 from seatools.engine.packed_generation import changes_with_length
 from seatools.engine.prompts import PromptError
-from seatools.engine.sampling import SamplingOptions, next_tokens
+from seatools.engine.sampling import SamplingOptions, next_tokens, penalised
 from seatools.engine.stop_strings import Answer, Decode, Generated
 from seatools.streams.errors import SeaError
 
@@ -64,8 +64,12 @@ def _answer_batch(
     live = list(rows)  # the row of the input that each row of the batch answers
     answers = {row: Answer(options, decode) for row in rows}
     for step in range(steps):
-        tokens = next_tokens(logits, options, uniforms[:, step])
         broken = ~torch.isfinite(logits.amax(-1))
+        if options.repetition_penalty != 1:
+            made = {row: answers[row].ids if row in answers else [] for row in live}
+            seen = [np.array([*prompts[row], *made[row]], dtype=np.int64) for row in live]
+            logits = penalised(logits, seen, options.repetition_penalty)
+        tokens = next_tokens(logits, options, uniforms[:, step])
         keep = []
         for position, (row, token, is_broken) in enumerate(zip(live, tokens.tolist(), broken.tolist(), strict=True)):
             if row not in answers:

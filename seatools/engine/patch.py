@@ -21,6 +21,7 @@ from seatools.streams.errors import SeaError
 from seatools.streams.float_bits import STORED, from_float32, to_float32
 from seatools.streams.messages import Messages
 from seatools.streams.outputs import open_output
+from seatools.streams.parsed import parse_json
 from seatools.streams.tensors import read_header, write_header
 from seatools.streams.weight_headers import Tensor, file_tensors, read_json_object, vocabulary_config, weight_files
 
@@ -229,12 +230,12 @@ def load_patch(path: str | Path) -> Patch:
     if metadata.get("format_version") != FORMAT_VERSION:
         raise SeaError(f"{path}: patch format {metadata.get('format_version')}; this version reads {FORMAT_VERSION}")
     try:
-        layout = json.loads(metadata["parts"])
+        layout = parse_json(metadata["parts"])
         parts = {str(name): _read_part(Path(path), name, row, header, start) for name, row in layout.items()}
-        languages = tuple(map(str, json.loads(metadata["languages"])))
-        architecture = dict(json.loads(metadata["architecture"]))
+        languages = tuple(map(str, parse_json(metadata["languages"])))
+        architecture = dict(parse_json(metadata["architecture"]))
         texts = {key: metadata[key] for key in ("base_digest", "tokenizer_digest", "trained")}
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError) as error:
         raise SeaError(f"{path}: its header does not describe a patch ({error!r})", fix=_AGAIN) from error
     known = sum(2 + (part.index is not None) for part in parts.values())
     if not parts or known != len(header):

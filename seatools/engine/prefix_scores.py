@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seatools.engine.loss import CHUNK_ELEMENTS_GPU, head_of, picked_log_probs
+from seatools.engine.loss import CHUNK_ELEMENTS_GPU, head_of
+from seatools.engine.picked_log_probs import picked_log_probs
 from seatools.engine.prefix_attention import (
     GROUP_CPU,
     KeptPath,

@@ -12,11 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 Document = tuple[Sequence[int] | np.ndarray, Sequence[int] | np.ndarray]  # (ids [n], loss_mask [n])
+
+
+class Continued(NamedTuple):
+    """Documents that go on from the first tokens of the one before them, as a second answer does from its prompt.
+
+    Their positions go on from there as well. `seen` says the same for kernels that want the keys of a document
+    together: the keys of document i are those at `seen[seen_starts[i] : seen_starts[i + 1]]`.
+    """
+
+    prompts: torch.Tensor  # [N] int32: how many tokens of the document before it each one goes on from; 0: none
+    seen: torch.Tensor  # [M] int64: places in the rows laid end to end
+    seen_starts: torch.Tensor  # [N + 1] int32
 
 
 @dataclass(frozen=True)
@@ -28,6 +41,8 @@ class Batch:
     loss_mask: torch.Tensor  # [B, T] bool: this token is a training target, predicted from the token before it
     starts: torch.Tensor | None = None
     """[B, N + 1] int32: where each document of the row begins, then T to the end; None: found from the positions."""
+    continued: Continued | None = None
+    """Of a batch of one row, for attention that knows it (`engine/attention.py`); all others refuse it."""
 
     def flat_starts(self) -> torch.Tensor:
         """`starts` of the rows laid end to end: int32 [B * N + 1], from 0 to B * T.
@@ -80,7 +95,10 @@ def make_batch(
             at += n
         position_ids[r, at:] = np.arange(width - at)
         starts[r, len(row)] = at
-    return Batch(*(torch.from_numpy(x).to(device) for x in (input_ids, position_ids, loss_mask, starts)))
+    tokens, places, targets, begins = (
+        torch.from_numpy(x).to(device) for x in (input_ids, position_ids, loss_mask, starts)
+    )
+    return Batch(tokens, places, targets, begins)
 
 
 def _room_for(documents: int, width: int) -> int:

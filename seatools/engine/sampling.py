@@ -10,8 +10,10 @@ do not settle is sorted whole.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from seatools.streams.errors import UsageError
@@ -21,7 +23,8 @@ _RANKED = 256  # tokens that are ranked before a whole vocabulary is
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingOptions:
-    """How to choose the next token and when to stop. Order: temperature, top-k, top-p, min-p, as transformers does."""
+    """How to choose the next token and when to stop. Order: repetition penalty, temperature, top-k, top-p, min-p, as
+    transformers does."""
 
     max_new_tokens: int = 128
     """Most tokens an answer may have."""
@@ -33,6 +36,8 @@ class SamplingOptions:
     """Keep this many most likely tokens; 0 keeps all."""
     min_p: float = 0.0
     """Keep tokens at least this likely relative to the most likely one; 0 keeps all."""
+    repetition_penalty: float = 1.0
+    """Divides positive logits of tokens that the prompt or the answer holds already, multiplies negative ones."""
     stop_ids: frozenset[int] = frozenset()
     """Token ids that end an answer; they are not part of it."""
     stop_strings: tuple[str, ...] = ()
@@ -49,6 +54,8 @@ class SamplingOptions:
             raise UsageError(f"top_k is {self.top_k}; it must be 0 (all) or more")
         if not 0 <= self.min_p <= 1:
             raise UsageError(f"min_p is {self.min_p}; it must be between 0 and 1")
+        if not (math.isfinite(self.repetition_penalty) and self.repetition_penalty > 0):
+            raise UsageError(f"repetition_penalty is {self.repetition_penalty}; it must be above 0 (1: none)")
         if isinstance(self.stop_strings, str) or not all(self.stop_strings):
             raise UsageError("stop_strings must be a tuple of texts, none of them empty")
 
@@ -103,6 +110,17 @@ def _kept(ranked: torch.Tensor, weights: torch.Tensor, options: SamplingOptions)
         settled = settled | (fitting < ranked.shape[-1])
         number = torch.minimum(number, fitting)
     return number, settled
+
+
+def penalised(logits: torch.Tensor, seen: Sequence[np.ndarray], penalty: float) -> torch.Tensor:
+    """`logits` [rows, vocabulary] in fp32 with the repetition penalty (CTRL, arXiv 1909.05858, section 4.1) on the ids
+    `seen[row]`, int64, each as often as it likes. Cost: one gather and one scatter of all these ids."""
+    logits = logits.float().clone()
+    rows = torch.from_numpy(np.repeat(np.arange(len(seen)), [len(ids) for ids in seen])).to(logits.device)
+    ids = torch.from_numpy(np.concatenate(seen)).to(logits.device)
+    scores = logits[rows, ids]
+    logits[rows, ids] = torch.where(scores > 0, scores / penalty, scores * penalty)
+    return logits
 
 
 def next_tokens(logits: torch.Tensor, options: SamplingOptions, uniforms: torch.Tensor) -> torch.Tensor:

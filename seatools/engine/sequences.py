@@ -26,9 +26,10 @@ def sequence_log_probs(
 ) -> torch.Tensor:
     """Summed log-probabilities [len(docs)] float32 of the trained tokens of each (ids, loss_mask), differentiable.
 
-    `log_probs` runs the model over a batch; another than the usual serves a model that is sharded over ranks.
+    `log_probs` runs the model over a batch; another than the usual serves a model that is sharded over ranks. Without
+    documents the model runs over a token of padding, so that every rank makes the same calls.
     """
-    length = max(len(ids) for ids, _ in docs)
+    length = max((len(ids) for ids, _ in docs), default=1)
     rows: list[list[int]] = []
     room: list[int] = []
     for i in sorted(range(len(docs)), key=lambda i: -len(docs[i][0])):
@@ -40,8 +41,8 @@ def sequence_log_probs(
             place = len(rows) - 1
         rows[place].append(i)
         room[place] -= size
-    batch = make_batch([[docs[i] for i in row] for row in rows], length, pad_id, model.device)
-    owner = np.zeros((len(rows), length), dtype=np.int64)
+    batch = make_batch([[docs[i] for i in row] for row in rows or [[]]], length, pad_id, model.device)
+    owner = np.zeros((len(batch.input_ids), length), dtype=np.int64)
     for r, row in enumerate(rows):
         at = 0
         for i in row:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from seatools.engine.blocks import decoder_blocks
-from seatools.engine.loss import LogProbs, StepLoss, batch_loss
+from seatools.engine.loss import LogProbs, StepLoss, batch_loss, target_log_probs
 from seatools.engine.optimise import MasterAdamW
 from seatools.engine.rows import Batch
 from seatools.engine.tensor_rows import is_shared
@@ -35,8 +35,13 @@ class LossModule(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Batch, factor: float | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        self, batch: Batch, factor: float | None = None, each: bool = False, in_place: bool = False
+    ) -> tuple[Tensor, ...]:
         """What `__call__` puts together: FSDP2 before 2.13 finds no tensors in a dataclass to hang its hooks on."""
+        if each:
+            found = target_log_probs(self.model, batch, in_place=in_place)
+            return found.values, found.row, found.column
         loss = batch_loss(self.model, batch, factor=factor)
         return loss.total, loss.nll, loss.row, loss.column
 
@@ -44,8 +49,15 @@ class LossModule(nn.Module):
         """The loss of `batch`; on every rank, with as many batches on each. `factor`: see `add_in_place`."""
         return StepLoss(*super().__call__(batch, factor))
 
+    def target_log_probs(self, batch: Batch, *, in_place: bool = False) -> LogProbs:
+        """`target_log_probs` of the model, differentiable, for losses of whole answers; on every rank, as `__call__`.
+
+        `in_place`, where `add_in_place` has said so: the head's gradient goes straight to where it is summed.
+        """
+        return LogProbs(*super().__call__(batch, None, True, in_place))
+
     def add_in_place(self) -> bool:
-        """Whether calls may have the `factor` of `linear_losses`, and if so, let the embedding add its rows in place.
+        """Whether calls may have `factor` or `in_place`, and if so, let the embedding add its rows in place.
 
         For fp32 weights that no FSDP2 has shared out: then neither head nor embedding makes a gradient as large as
         the vocabulary beside the one it is added to (Qwen2 of 87 M, 152k pieces: 2.65 GB at its peak before).

@@ -40,7 +40,8 @@ def vllm_answers(
     sampling = [
         vllm.SamplingParams(
             max_tokens=options.max_new_tokens, temperature=options.temperature, top_p=options.top_p,
-            top_k=options.top_k, min_p=options.min_p, seed=seed % (1 << 63), stop=list(options.stop_strings) or None,
+            top_k=options.top_k, min_p=options.min_p, repetition_penalty=options.repetition_penalty,
+            seed=seed % (1 << 63), stop=list(options.stop_strings) or None,
             stop_token_ids=sorted(options.stop_ids), ignore_eos=True, skip_special_tokens=True,
         )
         for seed in seeds

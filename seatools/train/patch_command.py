@@ -86,7 +86,7 @@ def subtract_patch(
 
     \b
     examples:
-      sea train subtract-patch MODEL th.patch.safetensors -o BASE
+      sea train subtract-patch PATCHED th.patch.safetensors -o BASE
       sea train subtract-patch OTHER th.patch.safetensors -o OUT --inexact   # unlearning: minus (new - old)
     """
     from seatools.engine.patch import load_patch
@@ -190,7 +190,13 @@ def merge_patches(
 
 @_show.command()
 def show_patch(patches: Patches, json: Json = False, debug: Debug = False) -> None:
-    """What patches hold: languages, tensors, rows and columns, and the base they belong to."""
+    """What patches hold: languages, tensors, rows and columns, and the base they belong to.
+
+    \b
+    examples:
+      sea train show-patch th.patch.safetensors
+      sea train show-patch th.patch.safetensors lo.patch.safetensors --json
+    """
     import sys
 
     from seatools.engine.patch import load_patch
@@ -242,18 +248,18 @@ def _print_table(patch: Patch) -> None:
     Console().print(table)
 
 
-_APPS: dict[str, typer.Typer] = {
+APPS: dict[str, typer.Typer] = {
     "apply-patch": _apply,
     "subtract-patch": _subtract,
     "merge-patches": _merge,
     "show-patch": _show,
 }
-PATCH_COMMANDS = tuple(_APPS)
+PATCH_COMMANDS = tuple(APPS)
 """First words of `sea train` that are not a model's folder but one of these."""
 
 
 def main(argv: list[str]) -> int:
     """`sea train ARGV` for an ARGV that begins with one of `PATCH_COMMANDS`."""
-    if not argv or argv[0] not in _APPS:
+    if not argv or argv[0] not in APPS:
         raise SeaError(f"no patch command in {argv!r}")
-    return run_app(_APPS[argv[0]], f"train {argv[0]}", argv[1:])
+    return run_app(APPS[argv[0]], f"train {argv[0]}", argv[1:])

@@ -15,23 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seatools.engine.flops import CONVENTION, token_work
+from seatools.engine.machine import this_machine
+from seatools.engine.memory import Memory, MemoryOptions, plan_memory
+from seatools.engine.memory_verdict import available_memory, does_fit, memory_lines, weight_width
+from seatools.engine.planned_model import model_shapes, planned_parts, text_config
 from seatools.engine.row_order import steps_for_epochs
+from seatools.engine.train_spec import TrainSpec, parse_train
 from seatools.streams.sizes import human_count
-from seatools.train.machine import Machine, this_machine
-from seatools.train.memory import Memory, MemoryOptions, plan_memory
 from seatools.train.options import rows_of_pass
 from seatools.train.planned_data import PlannedData, packed_data, sampled_data
-from seatools.train.planned_model import model_shapes, planned_parts, text_config
-from seatools.train.train_spec import TrainSpec, parse_train
 
 if TYPE_CHECKING:
     from seatools.text.documents import Documents
     from seatools.train.data import Source
     from seatools.train.options import TrainOptions
-
-# Of the memory of a device, what a run may be planned to take: the rest goes to what an allocator cannot use. On a CPU
-# with glibc the measured peak is 1.06 to 1.6 times the arithmetic (memory.py); on CUDA this is an assumption.
-USABLE = {"cuda": 0.92, "cpu": 0.62}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +108,7 @@ def describe(
         first_new_row=options.first_new_row, vocab_size=vocab_size,
     )  # fmt: skip
     machine = this_machine(options.device)
-    width = _width(options.dtype, machine)
+    width = weight_width(options.dtype, machine)
     seq_len = data.row_length if data is not None and data.row_length else options.seq_len
     micro = rows_of_pass(
         options.micro_batch, options.batch_size, ranks=options.ranks, seq_len=seq_len, on_cpu=not machine.is_cuda
@@ -125,8 +122,7 @@ def describe(
             sharded=options.ranks > 1 and all(part.dim is None for part in parts.values()), on_cuda=machine.is_cuda,
         ),
     )  # fmt: skip
-    available, said = _available(options, machine)
-    usable = USABLE["cuda" if machine.is_cuda else "cpu"]
+    available, said = available_memory(options.memory, machine, options.ranks)
     rows, tokens_per_row = (data.rows, data.tokens / max(data.rows, 1)) if data is not None else (None, float(seq_len))
     steps = options.max_steps
     if steps is None and rows:
@@ -144,7 +140,7 @@ def describe(
         trained_parameters=sum(trained.values()), train=options.spec.text,
         dtype="fp32" if width == 4 else "bf16", memory=memory, memory_total=memory.total, memory_available=available,
         available_is=said,
-        fits=None if available is None else memory.total <= usable * available,
+        fits=does_fit(memory, available, machine),
         rows=rows, steps=steps, batch_size=options.batch_size, seq_len=seq_len, tokens=tokens, epochs=epochs,
         sources=sources,
         most_repeated=repeated["name"] if repeated and repeated["epochs"] else None,
@@ -152,22 +148,6 @@ def describe(
         flops=None if tokens is None else work * tokens, flops_convention=CONVENTION,
         hours=tokens / options.rate / 3600 if tokens and options.rate else None,
     )  # fmt: skip
-
-
-def _width(dtype: str, machine: Machine) -> int:
-    return {"fp32": 4, "bf16": 2}.get(dtype, 2 if machine.is_cuda else 4)
-
-
-def _available(options: PlanOptions, machine: Machine) -> tuple[int | None, str]:
-    if options.memory is not None:
-        return options.memory, "as stated"
-    if machine.memory is None:
-        return None, "not known"
-    if machine.is_cuda:
-        return machine.memory, machine.name
-    return machine.memory // options.ranks, machine.name + (
-        f", one of {options.ranks} shares" if options.ranks > 1 else ""
-    )
 
 
 def _source_rows(data: PlannedData | None, epochs: float | None) -> list[dict[str, Any]]:
@@ -191,12 +171,8 @@ def plan_text(plan: Plan) -> str:
         f"model: {plan.model}",
         f"parameters: {human_count(plan.parameters)}; trained ({plan.train}): {human_count(plan.trained_parameters)} "
         f"({share:.3g} %), weights in {plan.dtype}",
-        "memory of each device:",
     ]
-    lines += [f"  {name:<12}{size / 1e9:>9.2f} GB" for name, size in vars(plan.memory).items() if size]
-    verdict = {True: "fits", False: "DOES NOT FIT", None: "it is not known whether that fits"}[plan.fits]
-    there = "" if plan.memory_available is None else f" into {plan.memory_available / 1e9:.1f} GB ({plan.available_is})"
-    lines.append(f"  {'together':<12}{plan.memory_total / 1e9:>9.2f} GB: {verdict}{there}")
+    lines += memory_lines(plan.memory, plan.memory_available, plan.available_is, plan.fits)
     if plan.steps is None:
         lines.append("steps: not known before the data is read (or give --max-steps)")
     else:

@@ -1,24 +1,8 @@
-"""Published recipes as named defaults: `--preset NAME` stands beneath --config and typed options.
-
-Only what is in print or in released code is set; what a paper leaves out keeps our default, and its text says so.
-Values are options of `sea train` by their names.
-"""
+"""The published recipes of continued pretraining, chat and neurons, as values of options of `sea train`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A recipe: `about` in one line, its `source`, option values."""
-
-    about: str
-    source: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-
+from seatools.streams.presets import Preset
 
 PRESETS: dict[str, Preset] = {
     "sambalingo-cpt": Preset(
@@ -41,8 +25,3 @@ PRESETS: dict[str, Preset] = {
         },
     ),
 }  # fmt: skip
-
-
-def values_by_name() -> dict[str, Mapping[str, Any]]:
-    """Preset -> its option values."""
-    return {name: preset.values for name, preset in PRESETS.items()}

@@ -6,28 +6,27 @@ the others wait for it; all of them load the model and take the steps.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from seatools.engine.patch import save_patch
-from seatools.engine.run_folder import CHECKPOINTS, METRICS, RunFolder
+from seatools.engine.eval_data import eval_paths
+from seatools.engine.run_folder import METRICS, RunFolder
+from seatools.engine.run_outcome import tracked, write_outcome
+from seatools.engine.run_request import RunRequest
+from seatools.engine.train_spec import parse_train
+from seatools.engine.watch import read_watch
+from seatools.engine.world import World
 from seatools.streams.digests import folder_digest
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.manifest import Manifest
-from seatools.streams.messages import Messages
 from seatools.streams.quarantine import rejects_policy
 from seatools.text.documents import Documents, load_documents
 from seatools.text.packed import PackedData, read_packed
 from seatools.text.packed_shards import PackedShards, read_packed_files
-from seatools.text.tokenizer import Tokenizer
 from seatools.train.checks import check_request
-from seatools.train.curves import PICTURE, save_curves
 from seatools.train.data import (
     SPOOL,
     Source,
@@ -38,44 +37,16 @@ from seatools.train.data import (
     parse_sources,
     spool_packed,
 )
-from seatools.train.eval_data import eval_paths, read_eval_sets
-from seatools.train.forgetting import ForgettingGauge, ForgettingOptions, read_baseline
-from seatools.train.new_rows import NEW_ROWS, NEW_TOKENS
 from seatools.train.options import TrainOptions
-from seatools.train.trackers import open_tracker
-from seatools.train.train_spec import parse_train
-
-if TYPE_CHECKING:
-    from seatools.engine.evaluate import EvalSet
-    from seatools.engine.world import World
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class Request(RunRequest):
     """What a run reads and writes, and what its options leave open."""
 
-    model_path: Path
     data: tuple[str, ...]
-    out: Path
-    tokenizer_path: Path
     seq_len: int | None
     """--seq-len, if it was typed."""
-    resume: bool
-    force: bool
-    limit: int | None
-    workers: int
-    on_error: str
-    quarantine: str | None
-    pattern: str | None
-    chat_template: Path | None
-    eval_data: tuple[str, ...]
-    track: tuple[str, ...]
-    plot: bool | None
-    """--plot or --no-plot; None: where matplotlib is there."""
-    save_patch: Path | None
-    messages: Messages
-    baseline: Path | None = None
-    """The metrics whose first evaluation forgetting is measured by, if not the run's own: a schedule's first stage."""
 
 
 @dataclass(frozen=True)
@@ -152,23 +123,25 @@ def run_session(request: Request, options: TrainOptions, world: World) -> None:
 
 def _train(request: Request, inputs: Inputs, folder: RunFolder | None, world: World) -> None:
     """`folder`: that of the main process, which alone writes."""
-    from seatools.engine.export import export_folder
     from seatools.engine.load import model_positions
-    from seatools.engine.shard import unshared_copy
-    from seatools.train.run import load_trainee, train, with_row_length
-    from seatools.train.trained_parts import trained_slices
+    from seatools.engine.trainee import load_trainee
+    from seatools.train.run import train, with_row_length
 
     options, out, messages, tokenizer = inputs.options, request.out, request.messages, inputs.documents.tokenizer
     manifest = Manifest(command="train", options=options, seed=options.seed)
     # Before the data is packed, which may take hours.
     positions = model_positions(request.model_path, has_weights=not options.from_config)
-    eval_sets, gauge = _evaluation(request, inputs, positions)
+    trained_files = [path for source in inputs.sources for path in source.paths]
+    eval_sets, gauge = read_watch(request, options, tokenizer, trained_files, positions=positions)
     packed = None if folder is None else _packed(request, inputs, folder, manifest)
     if packed is not None:
         options = with_row_length(options, packed)
     elif inputs.given:  # before the model is loaded, which checks the length of its rows
         options = with_row_length(options, read_packed_files(inputs.given))
-    trainee = load_trainee(request.model_path, tokenizer, options, world, messages)
+    trainee = load_trainee(
+        request.model_path, options, seq_len=options.seq_len, vocab_size=tokenizer.vocab_size,
+        tokenizer_path=tokenizer.path, world=world, messages=messages, from_config=options.from_config,
+    )  # fmt: skip
     # By the main process for all: each digest reads whole files. Its packed file is moved into its place after that.
     model_digest = world.first(folder_digest(request.model_path) if world.is_main else None)
     digest = world.first(packed.digest() if world.is_main and packed is not None else None)
@@ -183,46 +156,22 @@ def _train(request: Request, inputs: Inputs, folder: RunFolder | None, world: Wo
         "model": model_digest, "data": digest, "dtype": str(trainee.dtype),
         **options.identity(), "train": parse_train(options.train).fingerprint(),
     }  # fmt: skip
-    with contextlib.ExitStack() as closing:
-        trackers = [
-            open_tracker(name, out, options=dataclasses.asdict(options)) for name in request.track if world.is_main
-        ]
-        for tracker in trackers:
-            closing.callback(tracker.close)
-
-        def track(line: dict[str, Any]) -> None:
-            for tracker in trackers:
-                tracker(line)
-
+    with tracked(request, options, world) as track:
         manifest.counts = train(
             trainee, packed, inputs.documents, options, out=out, fingerprint=fingerprint, resume=request.resume,
-            messages=messages, world=world, eval_sets=eval_sets, gauge=gauge, on_line=track if trackers else None,
+            messages=messages, world=world, eval_sets=eval_sets, gauge=gauge, on_line=track,
         )  # fmt: skip
     manifest.counts["tokens"] = packed.num_tokens
-    slices = trained_slices(trainee.model, trainee.parts) if request.save_patch is not None else []
-    model = unshared_copy(trainee.model, world, trainee.dtype) if trainee.shared else trainee.model
-    if not world.is_main or model is None:
-        return
-    manifest.add_input(request.model_path, model_digest)
-    if request.tokenizer_path != request.model_path:
-        manifest.add_input(request.tokenizer_path)
-    for path in inputs.others:
-        manifest.add_input(path)
-    export_folder(
-        model, out, base=request.model_path, add_files=lambda folder: _add_files(request, tokenizer, folder),
-        chat_template=request.chat_template,
-    )  # fmt: skip
-    if request.plot is not False:
-        save_curves(out / METRICS, out / PICTURE, messages, asked_for=request.plot is True)
-    manifest.write(out)
-    if request.save_patch is not None:
-        save_patch(
-            request.save_patch, request.model_path, slices, base_digest=model_digest,
-            tokenizer_digest=tokenizer.digest(), trained=options.train, languages=_languages(options),
-            messages=messages, force=request.force or request.resume,
-        )  # fmt: skip
-        messages.info(f"{request.save_patch}: what was trained, as a patch of {request.model_path}")
-    messages.info(f"{out}: the model after {manifest.counts['steps']:,} steps; metrics in {out / METRICS}")
+    if world.is_main:
+        manifest.add_input(request.model_path, model_digest)
+        if request.tokenizer_path != request.model_path:
+            manifest.add_input(request.tokenizer_path)
+        for path in inputs.others:
+            manifest.add_input(path)
+    if write_outcome(
+        request, options, trainee, manifest, tokenizer=tokenizer, model_digest=model_digest, world=world
+    ):  # fmt: skip
+        messages.info(f"{out}: the model after {manifest.counts['steps']:,} steps; metrics in {out / METRICS}")
 
 
 def _packed(request: Request, inputs: Inputs, folder: RunFolder, manifest: Manifest) -> PackedData | PackedShards:
@@ -263,44 +212,3 @@ def _packed(request: Request, inputs: Inputs, folder: RunFolder, manifest: Manif
     if packed.num_targets == 0:
         raise SeaError("nothing to train: no token in it is a target", where=packed.path)
     return packed
-
-
-def _evaluation(
-    request: Request, inputs: Inputs, positions: int | None
-) -> tuple[list[EvalSet], ForgettingGauge | None]:
-    """The held-out texts, tokenised for a model of so many positions, and the watch over one language of them."""
-    options, named = inputs.options, eval_paths(request.eval_data)
-    trained = {os.path.realpath(path) for source in inputs.sources for path in source.paths}
-    for path in [path for paths in named.values() for path in paths if os.path.realpath(path) in trained]:
-        request.messages.warn(f"{path} is trained on and evaluated: its bits per byte say nothing of other text")
-    sets = read_eval_sets(named, inputs.documents.tokenizer, positions=positions, workers=request.workers)
-    if options.source_lang is None:
-        return sets, None
-    watch = ForgettingOptions(
-        lang=options.source_lang, limit=options.forget_limit, policy=options.on_forgetting,  # type: ignore[arg-type]
-    )  # fmt: skip
-    begun = request.baseline or (request.out / METRICS if request.resume else None)
-    baseline = read_baseline(begun, watch.lang) if begun is not None else None
-    if baseline is None and request.resume and any((request.out / CHECKPOINTS).glob("step-*")):
-        raise UsageError(
-            f"{watch.lang} was not evaluated before the first step of this run, so its forgetting cannot be told",
-            fix="leave out --source-lang, or start afresh with --force",
-        )
-    return sets, ForgettingGauge(watch, request.messages, baseline)
-
-
-def _languages(options: TrainOptions) -> tuple[str, ...]:
-    """The languages whose neurons were trained; all that the files have, if none was chosen."""
-    if options.neuron_langs:
-        return options.neuron_langs
-    from seatools.engine.neurons import load_neurons
-
-    return tuple(sorted({lang for name in parse_train(options.train).neurons for lang in load_neurons(name)[0]}))
-
-
-def _add_files(request: Request, tokenizer: Tokenizer, folder: Path) -> None:
-    """The tokenizer, and the lists by which a further run knows the new rows."""
-    tokenizer.save(folder)
-    for name in (NEW_ROWS, NEW_TOKENS):
-        if (request.model_path / name).is_file():
-            shutil.copyfile(request.model_path / name, folder / name)

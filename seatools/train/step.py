@@ -19,11 +19,11 @@ from seatools.engine.flops import mean_context
 from seatools.engine.optimise import MasterAdamW
 from seatools.engine.row_order import micro_batches, rows_of_step
 from seatools.engine.rows import make_batch
+from seatools.engine.run_guard import LostSteps
 from seatools.engine.shard import LossModule, add_gradients
 from seatools.engine.source_losses import SourceLosses, source_map
 from seatools.engine.world import World
 from seatools.streams.errors import SeaError
-from seatools.streams.messages import Messages
 from seatools.text.packed import PackedData
 from seatools.text.packed_shards import PackedShards
 from seatools.text.tokenizer import Tokenizer
@@ -36,7 +36,6 @@ class StepGradients:
     """`gradients(step)` leaves the gradients of a step with the optimiser and returns its row of metrics.
 
     `rows` are the numbers of the rows of `packed` that are read, each once an epoch. `token_bytes`: uint16 [V].
-    At `measured_step` the share of weights that the update leaves unchanged is measured, for the warning.
     """
 
     def __init__(
@@ -50,11 +49,10 @@ class StepGradients:
         tokenizer: Tokenizer,
         token_bytes: np.ndarray,
         world: World,
-        messages: Messages,
-        measured_step: int | None = None,
+        lost: LostSteps | None = None,
     ) -> None:
         self.root, self.optimizer, self.packed, self.rows, self.options = root, optimizer, packed, rows, options
-        self.tokenizer, self.world, self.messages = tokenizer, world, messages
+        self.tokenizer, self.world, self.lost = tokenizer, world, lost
         self.device = root.model.device if world.device is None else world.device
         num_rows = root.model.config.get_text_config().vocab_size  # a model may have more rows than ids
         padded = np.zeros(max(num_rows, len(token_bytes)), dtype=token_bytes.dtype)
@@ -62,14 +60,11 @@ class StepGradients:
         self.adds_in_place = root.add_in_place()
         self.losses = SourceLosses(packed.sources, padded, self.device)
         self.pad_id = tokenizer.pad_id or 0
-        self._measured_step, self._warned = measured_step, False
 
     def __call__(self, step: int) -> dict[str, Any]:
         options, packed, world = self.options, self.packed, self.world
-        if self._measured_step == step:
-            self.optimizer.measure_unchanged()
-        elif self._measured_step is not None and step > self._measured_step:
-            self.warn_of_lost_steps()
+        if self.lost is not None:
+            self.lost.before(step)
         began = time.perf_counter()
         numbers = self.row_numbers(step)
         documents = {number: packed.row(number) for number in numbers}
@@ -135,15 +130,3 @@ class StepGradients:
                     }  # fmt: skip
                     stream.write(json.dumps(record, ensure_ascii=False) + "\n")
         return str(path)
-
-    def warn_of_lost_steps(self) -> None:
-        """Warn, once, of the share of weights that a step in low precision left unchanged, where it was measured."""
-        share = self.optimizer.unchanged_share
-        if share is None or self._warned:
-            return
-        self._warned = True
-        if self.world.is_main:
-            self.messages.warn(
-                f"step {self._measured_step} left {100 * share:.1f} % of the trained weights as they were, to the bit: "
-                "without fp32 masters small steps are lost (leave out --no-masters, or --dtype fp32)"
-            )

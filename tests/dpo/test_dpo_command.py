@@ -23,20 +23,20 @@ SHORT = ("--batch-size", 2, "--max-steps", 4, "--save-every", 2, "--lr", "1e-3",
 @pytest.fixture
 def stop_at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Make the next run end in the middle of a step; `stop(0)`: not at all."""
-    import seatools.dpo.run as run
+    import seatools.dpo.step as step_module
 
-    real = run.sequence_log_probs
+    real = step_module.answer_log_probs
 
     def stop(step: int) -> None:
         calls: list[int] = []
 
-        def sequence_log_probs(*arguments: Any) -> Any:
+        def answer_log_probs(*arguments: Any, **options: Any) -> Any:
             calls.append(1)
             if len(calls) == step:
                 raise KeyboardInterrupt
-            return real(*arguments)
+            return real(*arguments, **options)
 
-        monkeypatch.setattr(run, "sequence_log_probs", sequence_log_probs)
+        monkeypatch.setattr(step_module, "answer_log_probs", answer_log_probs)
 
     return stop
 
@@ -44,15 +44,15 @@ def stop_at_step(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 @pytest.fixture
 def counted_references(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """One entry for each time that a reference is computed."""
-    import seatools.dpo.reference as reference
+    import seatools.dpo.session as session
 
-    real, calls = reference.compute_reference, []
+    real, calls = session.compute_reference, []
 
     def compute(*arguments: Any, **options: Any) -> Any:
         calls.append(1)
         return real(*arguments, **options)
 
-    monkeypatch.setattr(reference, "compute_reference", compute)
+    monkeypatch.setattr(session, "compute_reference", compute)
     return calls
 
 
@@ -79,7 +79,10 @@ def test_a_run_leaves_model_tokenizer_metrics_reference_and_manifest(
     values, metadata = load_tensors(out / "reference.safetensors")
     assert {name: array.shape for name, array in values.items()} == {"chosen": (5,), "rejected": (5,)}
     manifest = json.loads((tmp_path / "out.manifest.json").read_bytes())
-    assert manifest["counts"] == {"steps": 4, "pairs": 5}
+    parameters = sum(weight.numel() for weight in read_weights(out).values())
+    assert manifest["counts"] == {
+        "steps": 4, "pairs": 5, "pairs_an_epoch": 5, "mix": "pairs 5", "trained_parameters": parameters,
+    }  # fmt: skip
     assert {row["path"] for row in manifest["inputs"]} == {str(model_path), str(prefs)}
     loaded = AutoModelForCausalLM.from_pretrained(out).state_dict()
     checkpoint = read_weights(out / "checkpoints" / "step-4")
@@ -138,37 +141,21 @@ def test_a_reference_in_another_number_format_is_used_with_a_warning(
     assert result.code == 0 and "computed in torch.bfloat16; this run is in torch.float32" in result.stderr
 
 
-def test_an_interrupted_run_resumed_ends_with_the_same_bits_and_reference(
-    sea: Sea, model_path: Path, prefs: Path, tmp_path: Path,
-    stop_at_step: Callable[[int], None], counted_references: list[int],
-) -> None:  # fmt: skip
-    assert sea("dpo", model_path, prefs, "-o", tmp_path / "whole", *SHORT).code == 0
-    stop_at_step(4)
-    out = tmp_path / "out"
-    assert sea("dpo", model_path, prefs, "-o", out, *SHORT).code == 130
-    assert not (out / "config.json").exists() and not (tmp_path / "out.manifest.json").exists()
-    stop_at_step(0)
-    assert sea("dpo", model_path, prefs, "-o", out, *SHORT, "--resume").code == 0
-    assert same_run(tmp_path / "whole", out)
-    assert len(counted_references) == 2  # once a run
-
-
 def test_a_run_fed_by_a_pipe_resumes_without_it(
     sea: Sea, model_path: Path, prefs: Path, tmp_path: Path, stop_at_step: Callable[[int], None]
 ) -> None:
     text = prefs.read_bytes()
     assert sea("dpo", model_path, prefs, "-o", tmp_path / "whole", *SHORT).code == 0
-    for name, words in (("dash", ("-",)), ("bare", ())):
-        out = tmp_path / name
-        stop_at_step(4)
-        assert sea("dpo", model_path, "-", "-o", out, *SHORT, stdin=text).code == 130
-        stop_at_step(0)
-        resumed = sea("dpo", model_path, *words, "-o", out, *SHORT, "--resume")
-        assert resumed.code == 0, resumed.stderr
-        assert same_run(tmp_path / "whole", out)
-        rows = json.loads(Path(f"{out}.manifest.json").read_bytes())["inputs"]
-        assert {"path": "-", "sha256": hashlib.sha256(text).hexdigest()} in rows
-        assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
+    out = tmp_path / "out"
+    stop_at_step(4)
+    assert sea("dpo", model_path, "-", "-o", out, *SHORT, stdin=text).code == 130
+    stop_at_step(0)
+    resumed = sea("dpo", model_path, "-o", out, *SHORT, "--resume")
+    assert resumed.code == 0, resumed.stderr
+    assert same_run(tmp_path / "whole", out)
+    rows = json.loads(Path(f"{out}.manifest.json").read_bytes())["inputs"]
+    assert {"path": "-", "sha256": hashlib.sha256(text).hexdigest()} in rows
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]
 
 
 def test_files_beside_a_pipe_are_named_again_to_resume(
@@ -237,12 +224,15 @@ def test_no_pair_at_all_is_an_error_that_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["empty.jsonl"]
 
 
-def test_pairs_beyond_the_models_positions_are_refused_with_the_option(
+def test_pairs_beyond_the_models_positions_are_rejects_and_a_longer_max_length_a_mistake(
     sea: Sea, model_path: Path, tmp_path: Path
 ) -> None:
     prefs = write_jsonl(tmp_path / "p.jsonl", [{"prompt": "a" * 200, "chosen": "b", "rejected": "c"}])
     result = sea("dpo", model_path, prefs, "-o", tmp_path / "out", "-q")
+    assert result.code == 1 and "p.jsonl:1: the prompt has 201 tokens; --max-length is 128" in result.stderr
+    result = sea("dpo", model_path, prefs, "-o", tmp_path / "out", "-q", "--max-length", 300)
     assert result.code == 2 and "128 positions" in result.stderr and "--max-length 128 or less" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["p.jsonl"]
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_the_operator_is_fit_for_compilation(lengths: list[list[int]], window: i
     """Its shapes and strides are those that it promises, also where one call does for all rows."""
     operands = (torch.randn(3, 64, heads, 8).transpose(1, 2) for heads in (4, 2, 2))
     query, key, value = (x.requires_grad_() for x in operands)
-    arguments = (query, key, value, packed(lengths, 64).flat_starts(), window, 0.3)
+    arguments = (query, key, value, packed(lengths, 64).flat_starts(), None, window, 0.3)
     torch.library.opcheck(torch.ops.sea.document_attention.default, arguments)
     made = [torch.ops.sea.document_attention(*arguments)]
     with torch.no_grad():

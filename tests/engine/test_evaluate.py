@@ -30,9 +30,9 @@ def sets() -> list[EvalSet]:
 
 
 def test_equals_sea_eval(sea, shared, tmp_path):
+    from seatools.engine.eval_data import eval_paths, read_eval_sets
     from seatools.engine.load import load_model, max_positions
     from seatools.text.tokenizer import load_tokenizer
-    from seatools.train.eval_data import eval_paths, read_eval_sets
 
     folder = shared / "models/stories260K"
     data = {}

@@ -54,6 +54,23 @@ def test_greedy_equals_transformers_however_prompts_are_shared_and_places_refill
     assert len({tuple(answer) for answer in expected}) > 3  # the prompts matter
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2", "bloom"])  # bloom: in padded batches
+def test_a_repetition_penalty_is_that_of_transformers_in_any_batch(family):
+    model, given = tiny(family), shared_prompts()
+    options = SamplingOptions(max_new_tokens=12, temperature=0, repetition_penalty=1.6, stop_ids=frozenset({2}))
+    expected = []
+    for prompt in given:
+        ids = torch.tensor([prompt])
+        theirs = model.generate(
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12, repetition_penalty=1.6
+        )
+        answer = theirs[0, len(prompt) :].tolist()
+        expected.append(answer[: answer.index(2)] if 2 in answer else answer)
+    assert [answer.ids for answer in generate(model, given, options, seeds=[0] * len(given))] == expected
+    plain = dataclasses.replace(options, repetition_penalty=1.0)
+    assert [answer.ids for answer in generate(model, given, plain, seeds=[0] * len(given))] != expected
+
+
 @pytest.mark.parametrize(("family", "batch_tokens"), [("gemma3", 1), ("gemma3", 70), *((f, 16384) for f in FAMILIES)])
 def test_sampled_answer_is_the_same_alone_and_in_any_batch(family, batch_tokens):
     model, given = tiny(family), prompts() + prompts((9, 9))[:1] * 3

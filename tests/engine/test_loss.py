@@ -125,7 +125,8 @@ def test_summed_loss_is_the_sum_of_cross_entropies_and_adds_over_batches(tiny_mo
     total, num_targets = summed_loss(model, batch)
     assert num_targets == int(batch.loss_mask.sum())
     torch.testing.assert_close(total, -full_logits_log_probs(model, batch).sum())
-    parts = [summed_loss(model, Batch(*(x[i : i + 1] for x in vars(batch).values()))) for i in (0, 1)]
+    tensors = (batch.input_ids, batch.position_ids, batch.loss_mask, batch.starts)
+    parts = [summed_loss(model, Batch(*(x[i : i + 1] for x in tensors))) for i in (0, 1)]
     torch.testing.assert_close(sum(part[0] for part in parts), total)
 
 
@@ -179,23 +180,25 @@ def test_no_targets_give_loss_zero_and_gradients_zero(tiny_model: Callable[..., 
 def test_only_targets_reach_the_head_and_in_chunks(
     tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, batch, shapes, real = tiny_model(), example(), [], loss._logits
+    model, batch, shapes, real = tiny_model(), example(), [], loss.chunk_logits
 
     def spy(*args: Any) -> torch.Tensor:
         logits = real(*args)
         shapes.append(logits.shape[0])
         return logits
 
-    monkeypatch.setattr(loss, "_logits", spy)
+    monkeypatch.setattr(loss, "chunk_logits", spy)
     with torch.no_grad():
         target_log_probs(model, batch, chunk_tokens=4)
     assert sum(shapes) == int(batch.loss_mask.sum()) < batch.input_ids.numel()
     assert max(shapes) == 4
 
 
+@pytest.mark.parametrize(("kept", "products_wanted"), [(0, 2), (1 << 20, 1)])
 def test_a_frozen_head_gets_no_gradient_and_costs_no_product_for_it(
-    tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, kept: int, products_wanted: int
 ) -> None:
+    monkeypatch.setattr(loss, "KEPT_ELEMENTS_CPU", kept)
     model, batch, products, real = tiny_model(tie_word_embeddings=False), example(), [], loss._matmul
     model.lm_head.weight.requires_grad_(False)
     monkeypatch.setattr(loss, "_matmul", lambda a, b: products.append(b.shape) or real(a, b))
@@ -203,7 +206,32 @@ def test_a_frozen_head_gets_no_gradient_and_costs_no_product_for_it(
     target_log_probs(model, batch).values.sum().backward()
     assert model.lm_head.weight.grad is None
     torch.testing.assert_close(model.model.norm.weight.grad, want, atol=1e-4, rtol=1e-4)
-    assert products == [(32, 97), (32, 97)]  # logits in the forward and again in the backward, nothing else
+    # logits in the forward and, if they were not kept, again in the backward, nothing else
+    assert products == [(32, 97)] * products_wanted
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "phi", "granite"])
+def test_what_is_kept_and_where_gradients_go_changes_nothing(
+    tiny_model: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, family: str
+) -> None:
+    batch, found = example(), []
+    for kept, in_place in ((0, False), (7 * 97, False), (1 << 20, True)):  # nothing, one chunk, all
+        monkeypatch.setattr(loss, "KEPT_ELEMENTS_CPU", kept)
+        model = tiny_model(family)
+        values = target_log_probs(model, batch, chunk_tokens=7, in_place=in_place).values
+        (values * torch.linspace(-1, 1, len(values))).sum().backward()
+        found.append([values, *(p.grad for p in model.parameters())])
+    for other in found[1:]:
+        for one, two in zip(found[0], other, strict=True):
+            torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
+
+
+def test_a_second_backward_pass_has_the_gradients_of_the_first(tiny_model: Callable[..., Any]) -> None:
+    """Also where the chunks that were kept are used up."""
+    model, batch = tiny_model(), example()
+    total = target_log_probs(model, batch).values.square().sum()
+    first, second = (torch.autograd.grad(total, model.model.norm.weight, retain_graph=True)[0] for _ in range(2))
+    torch.testing.assert_close(first, second)
 
 
 def test_bf16_heads_are_computed_and_summed_in_fp32() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -28,12 +29,17 @@ class Handler(BaseHTTPRequestHandler):
         if status is None:  # the connection breaks
             self.close_connection = True
             return
+        if status == "slow":
+            time.sleep(0.5)
+            self.close_connection = True
+            return
         data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
         self.send_response(status)
         for name, value in {"Content-Length": str(len(data)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(data)
+        self.close_connection = int(headers.get("Content-Length", len(data))) != len(data)
 
     def log_message(self, *_) -> None:
         pass
@@ -43,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
 def http() -> Iterator[ThreadingHTTPServer]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.seen, server.replies, server.lock = [], {}, threading.Lock()
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield server
     server.shutdown()
@@ -120,7 +126,7 @@ def test_what_never_passes_is_an_error_with_the_words_of_the_server(http):
     assert len(http.seen) == 3
 
 
-@pytest.mark.parametrize(("status", "fix"), [(400, None), (401, "OPENAI_API_KEY"), (404, None)])
+@pytest.mark.parametrize(("status", "fix"), [(400, None), (401, "OPENAI_API_KEY"), (404, "/v1")])
 def test_what_is_wrong_is_not_tried_again(http, status, fix):
     http.replies = {"a": [(status, {"error": {"message": "no such model"}}, {})]}
     with pytest.raises(SeaError, match=f"HTTP {status}: no such model") as caught:
@@ -141,6 +147,8 @@ def test_nobody_there_is_an_error():
         ((200, "<html>", {}), "no JSON"),
         ((200, {"choices": []}, {}), "without choices"),
         ((200, ["x"], {}), "without choices"),
+        ((200, {"choices": ["x"]}, {}), "without choices"),
+        ((200, {"error": {"message": "overloaded"}}, {}), "without choices: .*overloaded"),
         ((200, {"choices": [{"text": 5, "finish_reason": "stop"}]}, {}), "no text"),
         (completion("x", "content_filter"), "content filter"),
     ],
@@ -149,6 +157,27 @@ def test_an_answer_that_cannot_be_read_is_an_error(http, reply, message):
     http.replies = {"a": [reply]}
     with pytest.raises(SeaError, match=message):
         opened(http).ask(["a"], OPTIONS, seeds=[0])
+
+
+def test_an_answer_is_asked_for_whole_and_may_lack_the_reason_of_its_end(http):
+    http.replies = {"ก": [(200, {"choices": [{"text": "ข\U0001f418"}]}, {})]}
+    assert opened(http).ask(["ก"], OPTIONS, seeds=[0]) == [Generated([], "stop", "ข\U0001f418")]
+    assert not http.seen[0][2].get("stream")
+
+
+def test_a_server_that_says_nothing_in_time_is_asked_again_and_then_given_up(http):
+    http.replies = {"a": [("slow", "", {})], "b": [("slow", "", {}), completion("c")]}
+    started = time.monotonic()
+    assert opened(http, timeout=0.2).ask(["b"], OPTIONS, seeds=[0])[0].text == "c"
+    with pytest.raises(SeaError, match="no answer: timed out; tried 2 times") as caught:
+        opened(http, timeout=0.2, tries=2).ask(["a"], OPTIONS, seeds=[0])
+    assert len(str(caught.value).splitlines()) == 1 and time.monotonic() - started < 5
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(http):
+    http.replies = {"a": [(200, '{"choices": [{"te', {"Content-Length": "400"}), completion("b")]}
+    assert opened(http).ask(["a"], OPTIONS, seeds=[0])[0].text == "b"
+    assert len(http.seen) == 2
 
 
 def test_nothing_said_is_an_empty_answer(http):

@@ -15,7 +15,6 @@ from tiny_families import FAMILIES, tiny
 
 from seatools.engine import attention as document_attention
 from seatools.engine import prefix_attention
-from seatools.engine.loss import head_of, linear_log_probs, picked_log_probs
 from seatools.engine.prefix_scores import prefix_scores, unshareable
 from seatools.engine.sequences import score_documents
 
@@ -184,20 +183,6 @@ def test_a_model_that_scored_can_be_trained(tiny_model: Callable[..., Any]) -> N
     prefix_scores(model, DOCS)
     model(input_ids=torch.tensor([[4, 5, 6]])).logits.sum().backward()
     assert model.get_input_embeddings().weight.grad is not None
-
-
-@pytest.mark.parametrize("family", ["cohere", "gemma2", "phi"])
-@pytest.mark.parametrize("chunk_tokens", [1, 3, None])
-def test_picked_log_probs_are_those_of_one_target_a_row(
-    tiny_model: Callable[..., Any], family: str, chunk_tokens: int | None
-) -> None:
-    head = head_of(tiny_model(family))
-    hidden = torch.randn(7, head.weight.shape[1], generator=torch.Generator().manual_seed(0))
-    index, targets = np.array([0, 0, 0, 2, 3, 3, 6]), np.array([4, 90, 5, 6, 7, 8, 9])
-    found = picked_log_probs(hidden, index, targets, head, chunk_tokens=chunk_tokens)
-    with torch.no_grad():
-        expected = linear_log_probs(hidden[index], torch.from_numpy(targets), head)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.cuda

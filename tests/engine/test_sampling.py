@@ -8,7 +8,7 @@ import torch
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 from transformers.generation.logits_process import MinPLogitsWarper
 
-from seatools.engine.sampling import SamplingOptions, kept_probabilities, next_tokens
+from seatools.engine.sampling import SamplingOptions, kept_probabilities, next_tokens, penalised
 from seatools.streams.errors import UsageError
 
 
@@ -123,3 +123,23 @@ def test_a_large_vocabulary_ranked_in_part_keeps_what_a_whole_sort_keeps(options
     expected[expected < options.min_p] = 0
     assert torch.equal(kept_probabilities(logits, options) > 0, expected > 0)
     assert torch.allclose(kept_probabilities(logits, options), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("penalty", [0.5, 1.3, 2.0])
+def test_the_repetition_penalty_is_that_of_transformers(penalty):
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    logits = torch.randn(3, 11, generator=torch.Generator().manual_seed(0), dtype=torch.float64).float()
+    before = logits.clone()
+    seen = [np.array([3, 3, 0]), np.array([10]), np.array([1, 2, 4, 1])]
+    found = penalised(logits, seen, penalty)
+    for row, ids in enumerate(seen):
+        expected = RepetitionPenaltyLogitsProcessor(penalty)(torch.from_numpy(ids)[None], before[row : row + 1].clone())
+        assert torch.equal(found[row : row + 1], expected)
+    assert torch.equal(logits, before)  # they may be the model's own
+
+
+@pytest.mark.parametrize("penalty", [0, -1, float("inf"), float("nan")])
+def test_a_repetition_penalty_out_of_range_is_refused(penalty):
+    with pytest.raises(UsageError, match="repetition_penalty"):
+        SamplingOptions(repetition_penalty=penalty)

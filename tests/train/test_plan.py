@@ -14,17 +14,17 @@ import pytest
 from tiny_llama import TEXTS, write_jsonl, write_model, write_tokenizer
 from tiny_neurons import write_neurons
 
+from seatools.engine import machine
 from seatools.engine.load import load_model
+from seatools.engine.memory import Memory
+from seatools.engine.planned_model import model_shapes
+from seatools.engine.train_spec import parse_train
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.messages import Messages
 from seatools.text.documents import load_documents
 from seatools.text.packed import read_packed
-from seatools.train import machine
-from seatools.train.memory import Memory
 from seatools.train.plan import PlanOptions, describe, plan_text
 from seatools.train.planned_data import PlannedData, PlannedSource, packed_data, sampled_data
-from seatools.train.planned_model import model_shapes
-from seatools.train.train_spec import parse_train
 
 CPU = dict(device="cpu", dtype="fp32")
 
@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_trained_parameters_are_those_that_training_would_choose(folder, spec, langs):
     import torch
 
-    from seatools.train.trained_parts import choose_parts, num_trained
+    from seatools.engine.trained_parts import choose_parts, num_trained
 
     spec = parse_train(spec.replace("FILE", str(folder.parent / "neurons.safetensors")))
     model = load_model(folder, device="cpu", dtype=torch.float32)

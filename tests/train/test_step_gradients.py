@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny_llama import write_model, write_tokenizer
 
+from seatools.engine.trainee import Trainee, load_trainee, make_optimizer
 from seatools.engine.world import SINGLE
 from seatools.streams.errors import SeaError
 from seatools.streams.messages import Messages
@@ -19,7 +20,7 @@ from seatools.text.packing import pack
 from seatools.text.token_bytes import token_num_bytes
 from seatools.text.tokenizer import load_tokenizer
 from seatools.train.options import TrainOptions
-from seatools.train.run import Trainee, load_trainee, make_optimizer, rows_with_targets
+from seatools.train.run import rows_with_targets
 from seatools.train.step import StepGradients
 
 ROW = 24
@@ -51,7 +52,11 @@ QUIET = Messages(quiet=True)
 
 def load(model_path: Path, **options: Any) -> tuple[Trainee, TrainOptions]:
     settings = TrainOptions(seq_len=ROW, dtype="fp32", device="cpu", **options)
-    return load_trainee(model_path, load_tokenizer(model_path), settings, SINGLE, QUIET), settings
+    trainee = load_trainee(
+        model_path, settings, seq_len=settings.seq_len, vocab_size=load_tokenizer(model_path).vocab_size,
+        tokenizer_path=model_path, world=SINGLE, messages=QUIET, from_config=settings.from_config,
+    )  # fmt: skip
+    return trainee, settings
 
 
 def step_of(
@@ -60,7 +65,7 @@ def step_of(
     tokenizer = load_tokenizer(model_path)
     return StepGradients(
         trainee.root, make_optimizer(trainee, options), packed, rows_with_targets(packed) if rows is None else rows,
-        options, tokenizer=tokenizer, token_bytes=token_num_bytes(tokenizer), world=SINGLE, messages=QUIET,
+        options, tokenizer=tokenizer, token_bytes=token_num_bytes(tokenizer), world=SINGLE,
     )  # fmt: skip
 
 

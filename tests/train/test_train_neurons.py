@@ -15,13 +15,14 @@ from tiny_neurons import places_of, write_neurons
 
 from seatools.engine.load import load_model
 from seatools.engine.optimise import clip_grad_norm
+from seatools.engine.trainee import load_trainee, make_optimizer
 from seatools.engine.world import SINGLE
 from seatools.streams.messages import Messages
 from seatools.text.packed import read_packed
 from seatools.text.token_bytes import token_num_bytes
 from seatools.text.tokenizer import load_tokenizer
 from seatools.train.options import TrainOptions
-from seatools.train.run import load_trainee, make_optimizer, rows_with_targets
+from seatools.train.run import rows_with_targets
 from seatools.train.step import StepGradients
 
 SHORT = ("--seq-len", 32, "--batch-size", 2, "--max-steps", 3, "--lr", "1e-2", "-q")
@@ -75,11 +76,14 @@ def test_the_gradients_are_those_of_full_training_on_the_selection(
         what = "all" if path is None else f"neurons={path}"
         options = TrainOptions(seq_len=32, batch_size=2, train=what, dtype="fp32", device="cpu")
         tokenizer, messages = load_tokenizer(model_path), Messages(quiet=True)
-        trainee = load_trainee(model_path, tokenizer, options, SINGLE, messages)
+        trainee = load_trainee(
+            model_path, options, seq_len=options.seq_len, vocab_size=tokenizer.vocab_size, tokenizer_path=model_path,
+            world=SINGLE, messages=messages,
+        )  # fmt: skip
         model, optimizer = trainee.model, make_optimizer(trainee, options)
         StepGradients(
             trainee.root, optimizer, packed, rows_with_targets(packed), options, tokenizer=tokenizer,
-            token_bytes=token_num_bytes(tokenizer), world=SINGLE, messages=messages,
+            token_bytes=token_num_bytes(tokenizer), world=SINGLE,
         )(1)  # fmt: skip
         norm = clip_grad_norm(optimizer, None)
         trained = {entry.name for entry in optimizer.entries}

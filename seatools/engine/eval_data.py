@@ -14,10 +14,10 @@ from seatools.engine.text_windows import default_window
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.inputs import expand, parse_labelled, refuse_repeats, shown_together
 from seatools.streams.records import RecordReader
-from seatools.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from seatools.engine.evaluate import EvalSet
+    from seatools.text.tokenizer import Tokenizer
 
 
 # Keys of an evaluation's line in metrics.jsonl, beside which the languages stand.

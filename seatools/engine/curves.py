@@ -1,9 +1,10 @@
 """The curves of a run as one picture, from its metrics.jsonl (`plot` extra).
 
-Six panels over the step: loss and bits per byte of training (whole and per source), bits per byte of held-out text
-with the forgetting gauge's language among it, learning rate, gradient norm, tokens a second. A panel without a figure
-is left out. Long runs are drawn as means over at most 1,000 spans of steps, with the range of the loss shaded, so that
-noise neither hides a curve nor makes the picture large. Cost: one pass over the file, 0.6 s of drawing.
+Panels over the step: loss and bits per byte of training (whole and per source), reward margin and accuracy of pairs
+(whole and per language), bits per byte of held-out text with the forgetting gauge's language among it, learning rate,
+gradient norm, tokens a second. A panel without a figure is left out. Long runs are drawn as means over at most 1,000
+spans of steps, with the range of the loss shaded, so that noise neither hides a curve nor makes the picture large.
+Cost: one pass over the file, 0.6 s of drawing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from seatools.streams.errors import SeaError
 from seatools.streams.extras import require
 from seatools.streams.messages import Messages
 from seatools.streams.outputs import open_output
+from seatools.streams.plot_style import WHOLE, legend_name, looks, save, styled
 
 PICTURE = "curves.png"
 MAX_POINTS = 1000
@@ -28,6 +30,8 @@ Points = list[tuple[int, float]]
 _TITLES = {
     "loss": ("loss in training", "nats per token"),
     "bits_per_byte": ("bits per byte in training", "bits per byte"),
+    "reward_margin": ("reward of chosen over rejected", "beta x nats"),
+    "accuracy": ("pairs with the chosen answer ahead", "share of the pairs"),
     "eval": ("bits per byte of held-out text", "bits per byte"),
     "lr": ("learning rate", "learning rate"),
     "grad_norm": ("gradient norm", "2-norm before clipping"),
@@ -58,6 +62,11 @@ def _figures(row: Mapping[str, Any]) -> Iterable[tuple[str, str, Any]]:
         return
     for key in ("loss", "lr", "grad_norm", "tokens_per_second"):
         yield key, "all" if key == "loss" else key, row.get(key)
+    for key in ("reward_margin", "accuracy"):
+        yield key, "all", row.get(key)
+    for name, figures in sources.pop("by_lang", {}).items():
+        yield "reward_margin", name, figures.get("margin")
+        yield "accuracy", name, figures.get("accuracy")
     for name, figures in sources.items():
         yield "loss", name, figures.get("loss")
         yield "bits_per_byte", name, figures.get("bits_per_byte")
@@ -76,46 +85,50 @@ def thinned(points: Points, most: int = MAX_POINTS) -> list[tuple[float, float, 
     ]  # fmt: skip
 
 
-def draw_curves(panels: Mapping[str, Mapping[str, Points]], stream: IO[bytes], title: str) -> None:
-    """Draw `panels` (of `read_curves`) to `stream` as PNG. Raises SeaError where there is nothing to draw."""
+def draw_curves(panels: Mapping[str, Mapping[str, Points]], stream: IO[bytes], title: str, kind: str = "png") -> None:
+    """Draw `panels` (of `read_curves`) to `stream` as `kind`. Raises SeaError where there is nothing to draw."""
     if not panels:
         raise SeaError("no metrics to draw")
-    matplotlib = require("matplotlib")
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
+    with styled():
+        from matplotlib.figure import Figure
+        from matplotlib.ticker import LogLocator
 
-    names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
-    named = [name for name in names if name not in _TITLES and name != "all"]
-    colours = {name: f"C{number % 10}" for number, name in enumerate(named)}
-    columns = min(3, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = Figure(figsize=(4.6 * columns, 3.3 * rows), layout="constrained", dpi=110)
-    figure.suptitle(title)
-    for place, (panel, curves) in enumerate(panels.items()):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        for name, points in curves.items():
-            _draw_curve(axes, name, points, colours.get(name, "0.25"))
-        heading, unit = _TITLES[panel]
-        axes.set_title(heading, fontsize=10)
-        axes.set_xlabel("step")
-        axes.set_ylabel(unit)
-        axes.grid(alpha=0.3)
-        if panel == "grad_norm" and min(value for _, value in curves["grad_norm"]) > 0:
-            axes.set_yscale("log")
-        if panel == "tokens_per_second":
-            axes.set_ylim(bottom=0)
-        if len(curves) > 1 or panel in ("bits_per_byte", "eval"):
-            axes.legend(fontsize=8, ncols=1 + len(curves) // 6)
-    figure.savefig(stream, format="png", metadata={"Software": None})
+        names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+        look_of = looks(name for name in names if name not in _TITLES and name != "all")
+        columns = min(3, len(panels))
+        rows = math.ceil(len(panels) / columns)
+        figure = Figure(figsize=(4.6 * columns, 3.3 * rows), layout="constrained")
+        figure.suptitle(title)
+        for place, (panel, curves) in enumerate(panels.items()):
+            axes = figure.add_subplot(rows, columns, place + 1)
+            for name, points in curves.items():
+                _draw_curve(axes, name, points, look_of.get(name, {"color": WHOLE}))
+            heading, unit = _TITLES[panel]
+            unit = "of a pair" if panel == "loss" and "reward_margin" in panels else unit
+            axes.set_title(heading)
+            axes.set_xlabel("step")
+            axes.set_ylabel(unit)
+            axes.grid(True)
+            if panel == "grad_norm" and min(value for _, value in curves["grad_norm"]) > 0:
+                axes.set_yscale("log")
+                axes.yaxis.set_major_formatter("{x:g}")  # the axis' own is a formula
+                axes.yaxis.set_minor_formatter("{x:g}")
+                axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+            if panel == "tokens_per_second":
+                axes.set_ylim(bottom=0)
+            if len(curves) > 1 or panel in ("bits_per_byte", "eval"):
+                axes.legend(ncols=1 + len(curves) // 6)
+        save(figure, stream, kind)
 
 
-def _draw_curve(axes: Any, name: str, points: Sequence[tuple[int, float]], colour: str) -> None:
+def _draw_curve(axes: Any, name: str, points: Sequence[tuple[int, float]], look: Mapping[str, Any]) -> None:
     spans = thinned(list(points))
     steps = [span[0] for span in spans]
     marker = "." if len(spans) < 40 else None
-    axes.plot(steps, [span[1] for span in spans], color=colour, label=name, linewidth=1.2, marker=marker, markersize=4)
+    axes.plot(steps, [span[1] for span in spans], label=legend_name(name), marker=marker, markersize=4, **look)
     if len(spans) < len(points):
-        axes.fill_between(steps, [s[2] for s in spans], [s[3] for s in spans], color=colour, alpha=0.15, linewidth=0)
+        least, most = [span[2] for span in spans], [span[3] for span in spans]
+        axes.fill_between(steps, least, most, color=look["color"], alpha=0.15, linewidth=0)
 
 
 def save_curves(metrics: Path, target: Path, messages: Messages, *, asked_for: bool = False) -> bool:

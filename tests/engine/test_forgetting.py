@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from seatools.engine.forgetting import ForgettingGauge, ForgettingOptions, Forgotten, read_baseline, relative_rise
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.messages import Messages
-from seatools.train.forgetting import ForgettingGauge, ForgettingOptions, Forgotten, read_baseline, relative_rise
 
 
 def figures(en: float, th: float = 2.0) -> dict[str, Any]:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seatools.engine.train_spec import TrainSpec, check_spec, parse_train
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.tensors import save_tensors
-from seatools.train.train_spec import TrainSpec, check_spec, parse_train
 
 SHAPE = {
     "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 4,
@@ -174,7 +174,7 @@ def test_the_fingerprint_is_of_what_neuron_files_hold(tmp_path: Path) -> None:
 
 def test_neither_specs_nor_patch_commands_load_torch() -> None:
     code = (
-        "import sys, seatools.train.train_spec, seatools.train.patch_command, seatools.train.merged_patch, "
+        "import sys, seatools.engine.train_spec, seatools.train.patch_command, seatools.train.merged_patch, "
         "seatools.train.patched_folder; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -12,11 +12,11 @@ from tiny_families import tiny
 
 from seatools.engine.flops import place_of
 from seatools.engine.loss import batch_loss, forward_hidden
+from seatools.engine.memory import MemoryOptions, activation_bytes, plan_memory
 from seatools.engine.optimise import MasterAdamW
+from seatools.engine.planned_model import Part
 from seatools.engine.rows import make_batch
 from seatools.engine.selected import select
-from seatools.train.memory import MemoryOptions, activation_bytes, plan_memory
-from seatools.train.planned_model import Part
 
 ROWS, LENGTH = 2, 48
 TRAINED = {

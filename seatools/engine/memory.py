@@ -17,8 +17,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from seatools.engine.flops import EMBEDDINGS, HEADS, layer_of, place_of
+from seatools.engine.planned_model import Part, Shapes
 from seatools.streams.errors import UsageError
-from seatools.train.planned_model import Part, Shapes
 
 RECOMPUTE = ("none", "selective", "full")
 # As in engine/loss.py, which imports torch.

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from seatools.engine.trackers import TRACKERS, flatten, open_tracker
 from seatools.streams.errors import SeaError, UsageError
-from seatools.train.trackers import TRACKERS, flatten, open_tracker
 
 LINE = {"step": 7, "loss": 2.5, "mfu": None, "th": {"loss": 2.0, "bits_per_byte": 1.1}, "rows": [1, 2], "ok": True}
 EVAL = {"step": 7, "kind": "eval", "en": {"bits_per_byte": 0.9}, "forgetting": 0.01}

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from seatools.engine.flops import EMBEDDINGS, HEADS, layer_of
+from seatools.engine.new_rows import new_row_ids
+from seatools.engine.train_spec import TrainSpec
 from seatools.streams.errors import SeaError
 from seatools.streams.tensors import map_tensors
 from seatools.streams.weight_headers import file_tensors, read_json_object, vocabulary_config, weight_files
-from seatools.train.new_rows import new_row_ids
-from seatools.train.train_spec import TrainSpec
 
 Shapes = dict[str, tuple[int, ...]]
 # Buffers that older versions wrote into checkpoints and that every version computes by itself.

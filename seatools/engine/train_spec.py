@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seatools.engine.new_rows import new_row_ids
 from seatools.streams.digests import sha256_file
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.tensors import read_header
 from seatools.streams.weight_headers import read_json_object, vocabulary_config
-from seatools.train.new_rows import new_row_ids
 
 _FORMS = "all, new-rows, embeddings, neurons=FILE, layers=0-3,28-31; several joined with +"
 _WORDS = ("all", "new-rows", "embeddings")

@@ -18,12 +18,12 @@ from torch import nn
 
 from seatools.engine.neuron_parts import selections
 from seatools.engine.neurons import check_architecture, load_neurons, union
+from seatools.engine.new_rows import new_row_ids
 from seatools.engine.patch import TrainedSlice
 from seatools.engine.selected import Selection, remove, select
+from seatools.engine.train_spec import TrainSpec
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.messages import Messages
-from seatools.train.new_rows import new_row_ids
-from seatools.train.train_spec import TrainSpec
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -61,7 +61,7 @@ def choose_parts(
     """(name, Parameter or Selection) of everything that `spec` trains, in the model's order; all else is frozen.
 
     `neuron_langs`: the languages of the neuron files to train, () for all. New rows are those from `first_new_row` to
-    `vocab_size` (that of `model_path`'s own tokenizer if None), or without it those that `new_row_ids` finds there.
+    `vocab_size` (of the tokenizer), or without `first_new_row` those that `new_row_ids` finds in `model_path`.
     Selections of an earlier stage are removed. Says what share of the parameters is trained.
     Raises UsageError or SeaError for what the model does not have, and where nothing is left to train; the model is
     then as it was.
@@ -116,9 +116,7 @@ def _choose_new_rows(
         ids = new_row_ids(model_path)
     else:
         if vocab_size is None:
-            from seatools.text.tokenizer import load_tokenizer
-
-            vocab_size = load_tokenizer(model_path).vocab_size
+            raise ValueError("first_new_row needs the tokenizer's vocab_size")
         if not 0 <= first < vocab_size:
             raise UsageError(
                 f"--first-new-row {first}: the tokenizer has ids 0 to {vocab_size - 1}", fix="give the first new id"

@@ -11,18 +11,17 @@ import torch
 from synthetic_checkpoint import read_files
 from tiny_families import VOCABULARY, tiny
 from tiny_llama import VOCABULARY as TOKENS
-from tiny_llama import write_tokenizer
 from tiny_neurons import write_neurons
 
 from seatools.engine.load import load_model, save_model
 from seatools.engine.optimise import MasterAdamW
 from seatools.engine.patch import make_patch
 from seatools.engine.selected import Selection
+from seatools.engine.train_spec import parse_train
+from seatools.engine.trained_parts import choose_parts, num_trained, trained_slices
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.messages import Messages
 from seatools.train.patched_folder import slice_edits, write_patched
-from seatools.train.train_spec import parse_train
-from seatools.train.trained_parts import choose_parts, num_trained, trained_slices
 
 QUIET = Messages(quiet=True)
 
@@ -91,13 +90,12 @@ def test_embeddings_are_both_ends_and_new_rows_their_last(
     assert parts[names[-1]].index.tolist() == [90, 91, 92, 93, 94]
 
 
-def test_new_rows_end_with_the_model_s_tokenizer(tmp_path: Path) -> None:
-    write_tokenizer(tmp_path)
+def test_new_rows_end_with_the_tokenizer(tmp_path: Path) -> None:
     model = tiny(vocab_size=TOKENS + 5)  # padded
-    parts = parts_of(model, "new-rows", tmp_path, first_new_row=TOKENS - 2)
+    parts = parts_of(model, "new-rows", tmp_path, first_new_row=TOKENS - 2, vocab_size=TOKENS)
     assert parts["lm_head.weight"].index.tolist() == [TOKENS - 2, TOKENS - 1]
     with pytest.raises(UsageError, match=f"ids 0 to {TOKENS - 1}"):
-        parts_of(model, "new-rows", tmp_path, first_new_row=TOKENS)
+        parts_of(model, "new-rows", tmp_path, first_new_row=TOKENS, vocab_size=TOKENS)
     with pytest.raises(UsageError, match=r"neither new_rows\.jsonl"):
         parts_of(model, "new-rows", tmp_path)
     (tmp_path / "new_tokens.jsonl").write_text('{"id": 9999}\n')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -9,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from seatools.engine.curves import MAX_POINTS, draw_curves, read_curves, save_curves, thinned
 from seatools.streams.errors import SeaError
 from seatools.streams.messages import Messages
-from seatools.train.curves import MAX_POINTS, read_curves, save_curves, thinned
 
 
 def step_line(step: int, **more: Any) -> dict[str, Any]:
@@ -65,6 +66,22 @@ def test_the_picture_is_drawn(tmp_path):
     first = target.read_bytes()
     assert first.startswith(b"\x89PNG") and len(first) > 10_000
     assert save_curves(metrics, target, Messages()) and target.read_bytes() == first
+
+
+def test_each_curve_is_named_and_the_bytes_repeat():
+    pytest.importorskip("matplotlib")
+    panels = read_curves([*encoded(*map(step_line, range(1, 9))), *encoded(eval_line(8))])
+    pictures = []
+    for _ in range(2):
+        stream = io.BytesIO()
+        draw_curves(panels, stream, "a $run_1$", "svg")
+        pictures.append(stream.getvalue())
+    assert pictures[0] == pictures[1]
+    text = pictures[0].decode()
+    for name in ("a $run_1$", "loss in training", "bits per byte of held-out text", ">th<", ">en<", ">all<"):
+        assert name in text
+    assert "mathdefault" not in text
+    assert text.count("#d55e00") >= 2  # th, in the colour that it has in every picture
 
 
 @pytest.mark.parametrize("asked_for", [False, True])
