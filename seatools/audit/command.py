@@ -67,6 +67,9 @@ def audit(
         bool, typer.Option("--fast", help="encode with gigatoken (fast), checked against the library's ids")
     ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV instead of JSONL; also by the output's name")] = False,
+    html: Annotated[
+        str | None, typer.Option("--html", metavar="FILE", help="also a page: charts, text cut into coloured tokens")
+    ] = None,
     pattern: Pattern = None,
     output: Output = None,
     force: Force = False,
@@ -86,10 +89,11 @@ def audit(
     examples:
       sea audit MODEL th=thai.txt en=english.txt --reference en
       sea audit OLD NEW 'th=th/*.jsonl.zst' en=english.txt --fail-over drift=0.5 --json
-      sea audit MODEL th=thai.txt en=english.txt --reference en --reference-tokenizer cl100k_base.tiktoken
+      sea audit MODEL th=thai.txt en=english.txt --reference en --reference-tokenizer OLD
       sea audit MODEL th=thai.txt --context 4096 --price 2.5 --segment -o report.csv
-      sea audit MODEL                                  the vocabulary: scripts, tokens that no text gives
-      sea audit MODEL --list dormant > dormant.jsonl   which ones
+      sea audit OLD NEW th=thai.txt lo=lao.txt en=english.txt --reference en --html report.html
+      sea audit MODEL                                # the vocabulary: scripts, tokens that no text gives
+      sea audit MODEL --list dormant > dormant.jsonl # which ones
 
     A path is text if it is labelled (th=...) or ends in .txt or .jsonl (.gz, .zst); everything else is a tokenizer.
     Unlabelled records go by their "lang". With two tokenizers or more, drift is measured against the first.
@@ -114,6 +118,7 @@ def audit(
         on_error=on_error,
         quarantine=quarantine,
         output=output,
+        html=html,
         force=force,
         form="csv" if as_csv else "jsonl" if output is not None or prints_jsonl(json) else "table",
     )

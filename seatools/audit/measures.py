@@ -17,13 +17,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from seatools.audit.intervals import GroupedSums, Value, ratio
-from seatools.audit.piece_table import PieceTable
 from seatools.audit.segmenters import Segmenter
-from seatools.audit.text_batch import Spans, TextBatch
 from seatools.audit.token_batch import Encoded, TokenBatch
-from seatools.text.scripts import writes_spaces
+from seatools.text.piece_table import PieceTable
+from seatools.text.text_batch import Spans, TextBatch
 
-_SAMPLE = 20_000  # characters that decide whether words are spaced
 _RENYI_ORDER = 2.5
 
 # In the order of the table.
@@ -96,7 +94,7 @@ class TextCounts:
     def add(self, batch: TextBatch) -> BatchSpans:
         """Count a batch; returns its words, for `TokenCounts.add`."""
         if self.is_spaced is None:
-            self.is_spaced = writes_spaces("".join(batch.texts)[:_SAMPLE])
+            self.is_spaced = batch.is_spaced
         self.num_bytes.add(batch.num_bytes)
         self.num_characters.add(batch.num_characters)
         self.num_clusters.add(batch.num_clusters)
@@ -217,11 +215,10 @@ def renyi_efficiency(histogram: np.ndarray) -> float | None:
 
 
 def _token_shares(tokens: TokenCounts, total: float) -> dict[str, Value | float | None]:
-    tokenizer, histogram = tokens.table.tokenizer, tokens.histogram
-    unk = 0 if tokenizer.unk_id is None else histogram[tokenizer.unk_id]
+    table, histogram = tokens.table, tokens.histogram
     return {
         "renyi_efficiency": renyi_efficiency(histogram),
-        "unk_rate": float(unk / total),
-        "byte_fallback_rate": float(histogram[sorted(tokenizer.byte_ids)].sum() / total),
-        "incomplete_rate": float(histogram[tokens.table.is_incomplete].sum() / total),
+        "unk_rate": float(histogram[table.is_unk].sum() / total),
+        "byte_fallback_rate": float(histogram[table.is_byte].sum() / total),
+        "incomplete_rate": float(histogram[table.is_incomplete].sum() / total),
     }

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from seatools.audit.examples import Examples
 from seatools.audit.gates import check_gates, parse_gates
 from seatools.audit.intervals import Value
 from seatools.audit.measures import MEASURES, Rates, TextCounts, measure
@@ -17,7 +18,7 @@ from seatools.audit.text_pass import Audited, Extras, count
 from seatools.audit.vocabulary import KINDS, VOCABULARY_MEASURES, analyse
 from seatools.streams.errors import UsageError
 from seatools.streams.extras import require
-from seatools.streams.inputs import expand, refuse_repeats
+from seatools.streams.inputs import expand, refuse_repeats, same_file
 from seatools.streams.manifest import Manifest
 from seatools.streams.messages import Messages
 from seatools.streams.outputs import check_output, open_output
@@ -57,6 +58,8 @@ class AuditOptions:
     on_error: str = "fail"
     quarantine: str | None = None
     output: str | None = None
+    html: str | None = None
+    """The report as a page."""
     force: bool = False
     form: Literal["table", "jsonl", "csv"] = "jsonl"
     """How the report is printed; an output's name may say csv."""
@@ -68,6 +71,12 @@ class AuditOptions:
             raise UsageError("--reference-tokenizer needs --reference", fix="--reference en")
         if self.list_kind is not None and self.list_kind not in KINDS:
             raise UsageError(f'--list: no kind "{self.list_kind}"', fix=f"one of {', '.join(KINDS)}")
+        if self.html == "-":
+            raise UsageError("--html writes a file: the records go to stdout", fix="--html report.html")
+        if self.html is not None and self.list_kind is not None:
+            raise UsageError("--list prints tokens, which the page does not have", fix="one of --html and --list")
+        if self.html is not None and self.output is not None and same_file(self.html, self.output):
+            raise UsageError("--html and --output are the same file", fix="name two")
 
 
 def run(options: AuditOptions, messages: Messages) -> None:
@@ -82,30 +91,46 @@ def run(options: AuditOptions, messages: Messages) -> None:
             segmenter_for(lang)  # its package may be missing
     text_paths = [path for _, spec in texts for path in expand(spec)]
     refuse_repeats(text_paths)
-    check_output(options.output, force=options.force, inputs=text_paths)
+    for out in (options.output, options.html):
+        check_output(out, force=options.force, inputs=text_paths)
     named = [*paths, *([options.reference_tokenizer] if options.reference_tokenizer is not None else [])]
     loaded = load_tokenizers(named, options.pattern, messages)
     files = [file for tokenizer in loaded for file in tokenizer.files]
-    check_output(options.output, force=options.force, inputs=files)
+    for out in (options.output, options.html):
+        check_output(out, force=options.force, inputs=files)
     manifest = Manifest("audit", options)
     report = Report()
+    ready = [Audited(tokenizer, workers=options.workers, fast=options.fast) for tokenizer in loaded]
+    examples = Examples()
     if texts:
-        manifest.rejects = _texts(options, texts, paths, loaded, report, messages)
+        manifest.rejects = _texts(options, texts, paths, ready, report, examples, messages)
     else:
         _vocabularies(options, paths, loaded, report)
-    if options.form == "table" and options.list_kind is None:
-        from seatools.audit.table import print_tables
-
-        print_tables(report.records)
-    else:
-        with open_output(options.output, force=options.force, inputs=text_paths) as stream:
+    inputs = [*text_paths, *map(str, files)]
+    to_file = options.output not in (None, "-")
+    if to_file:
+        with open_output(options.output, force=options.force, inputs=inputs) as stream:
             report.write(stream, options.form, options.output)
+    if options.html is not None:
+        from seatools.audit.page import Page
+
+        page = Page(report.records, dict(zip(paths, ready, strict=False)), examples.excerpts)
+        with open_output(options.html, force=options.force, inputs=inputs) as stream:
+            stream.write(page.html())
+    if to_file or options.html is not None:  # before stdout, which may be a pipe that closes
         for file in files:
             manifest.add_input(file)
         for label, spec in texts:
             for path in [] if spec == "-" else expand(spec):
                 manifest.add_input(path, lang=label)
-        manifest.write(options.output)
+        manifest.write(options.output, options.html)
+    if options.form == "table" and options.list_kind is None:
+        from seatools.audit.table import print_tables
+
+        print_tables(report.records)
+    elif not to_file:
+        with open_output(options.output) as stream:
+            report.write(stream, options.form, options.output)
     check_gates(gates, report.records)
 
 
@@ -140,16 +165,17 @@ def _texts(
     options: AuditOptions,
     texts: Sequence[Labelled],
     paths: Sequence[str],
-    loaded: Sequence[Tokenizer],
+    ready: Sequence[Audited],
     report: Report,
+    examples: Examples,
     messages: Messages,
 ) -> Mapping[str, int]:
-    """Count and measure; returns the rejects by reason. `loaded`: of `paths`, then of the reference, if it has one."""
-    ready = [Audited(tokenizer, workers=options.workers, fast=options.fast) for tokenizer in loaded]
+    """Count and measure; returns the rejects by reason. `ready`: of `paths`, then of the reference, if it has one."""
     audited, judges = ready[: len(paths)], ready[len(paths) :]
     extras = Extras(identify=options.identify, segment=options.segment)
     with rejects_policy(options.on_error, options.quarantine, options.output, messages, force=options.force) as rejects:
         found = batches(texts, rejects, options.limit)
+        found = found if options.html is None else examples.watched(found)
         counts = count(found, audited, extras, reference={str(options.reference): judge for judge in judges})
         check_counts(counts, texts, options.reference, rejects)
     _say_what_is_odd(counts, options, messages)

@@ -16,9 +16,9 @@ from typing import Literal
 
 import numpy as np
 
-from seatools.audit.text_batch import Spans, TextBatch
 from seatools.streams.extras import require
 from seatools.text.identify import same_language
+from seatools.text.text_batch import Spans, TextBatch
 
 Unit = Literal["segmented_word", "syllable"]
 

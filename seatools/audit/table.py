@@ -9,7 +9,7 @@ from typing import Any
 
 from seatools.streams.sizes import human_count
 
-_HEADS = {
+HEADS = {
     "docs": "docs",
     "tokens": "tokens",
     "bytes_per_token": "bytes\n/token",
@@ -41,7 +41,7 @@ _SHARES = (
     "drift", "token_change", "single_token_words", "single_token_segmented_words", "continued_word_rate", "unk_rate",
     "byte_fallback_rate", "incomplete_rate", "round_trip_failures", "language_match", "context_share",
 )  # fmt: skip
-_SCRIPT_ROWS = {"script_tokens": "{}", "script_dormant_tokens": "{}, dormant"}
+SCRIPT_ROWS = {"script_tokens": "{}", "script_dormant_tokens": "{}, dormant"}
 
 
 def print_tables(records: Sequence[dict[str, Any]]) -> None:
@@ -56,10 +56,10 @@ def _print_vocabularies(records: Iterable[dict[str, Any]]) -> None:
     rows: dict[str, dict[str, float]] = {}
     models: dict[str, None] = {}
     for record in records:
-        name = _SCRIPT_ROWS.get(record["metric"], record["metric"]).format(record["config"].get("script"))
+        name = SCRIPT_ROWS.get(record["metric"], record["metric"]).format(record["config"].get("script"))
         rows.setdefault(name, {})[record["model"]] = record["value"]
         models[record["model"]] = None
-    names = _short(models)
+    names = short_names(models)
     table, console = _table()
     table.add_column("")
     for model in models:
@@ -75,10 +75,10 @@ def _print_texts(records: Iterable[dict[str, Any]]) -> None:
         rows.setdefault((record["lang"], record["model"]), {})[record["metric"]] = record
     langs = list(dict.fromkeys(lang for lang, _ in rows))
     ordered = sorted(rows, key=lambda row: langs.index(row[0]))
-    names = _short(dict.fromkeys(model for _, model in rows))
+    names = short_names(dict.fromkeys(model for _, model in rows))
     columns = {
-        metric: [_cell(metric, rows[row].get(metric)) for row in ordered]
-        for metric in _HEADS
+        metric: [cell(metric, rows[row].get(metric)) for row in ordered]
+        for metric in HEADS
         if any(metric in row for row in rows.values())
     }
     table, console = _table()
@@ -88,7 +88,7 @@ def _print_texts(records: Iterable[dict[str, Any]]) -> None:
         table.add_column("tokenizer", overflow="fold")
         table.add_column("lang", no_wrap=True)
         for metric in metrics:
-            table.add_column(_HEADS[metric], justify="right", no_wrap=True)
+            table.add_column(HEADS[metric], justify="right", no_wrap=True)
         for number, (lang, model) in enumerate(ordered):
             table.add_row(names[model], lang, *(columns[metric][number] for metric in metrics))
         console.print(table)
@@ -106,7 +106,7 @@ def _fitting(columns: Mapping[str, Sequence[str]], width: int) -> list[list[str]
     groups: list[list[str]] = [[]]
     left = width
     for metric, cells in columns.items():
-        needed = 1 + max(len(text) for text in (*cells, *_HEADS[metric].split("\n")))
+        needed = 1 + max(len(text) for text in (*cells, *HEADS[metric].split("\n")))
         if needed > left and len(groups[-1]) >= 4:
             groups.append([])
             left = width
@@ -115,7 +115,8 @@ def _fitting(columns: Mapping[str, Sequence[str]], width: int) -> list[list[str]
     return groups
 
 
-def _cell(metric: str, record: Mapping[str, Any] | None) -> str:
+def cell(metric: str, record: Mapping[str, Any] | None) -> str:
+    """A value as people read it."""
     if record is None:
         return "-"
     value = record["value"]
@@ -126,7 +127,7 @@ def _cell(metric: str, record: Mapping[str, Any] | None) -> str:
     return f"{value:.2f}"
 
 
-def _short(models: Iterable[str]) -> dict[str, str]:
+def short_names(models: Iterable[str]) -> dict[str, str]:
     """The last part of each path, where that tells them apart."""
     last = {model: os.path.basename(os.path.abspath(model)) for model in models}
     return last if len(set(last.values())) == len(last) else {model: model for model in last}

@@ -18,12 +18,12 @@ import numpy as np
 
 from seatools.audit.drift import changed_docs
 from seatools.audit.measures import BatchSpans, TextCounts, TokenCounts
-from seatools.audit.piece_table import PieceTable
 from seatools.audit.report import config_of
 from seatools.audit.segmenters import segmenter_for
-from seatools.audit.text_batch import TextBatch
 from seatools.audit.token_batch import Encoded
 from seatools.text.fast_encode import FastEncoder
+from seatools.text.piece_table import PieceTable
+from seatools.text.text_batch import TextBatch
 from seatools.text.tokenizer import Tokenizer
 
 _ENCODERS = 2  # batches in the engine at once: while one's ids become Python's, which keeps its lock, the other goes on

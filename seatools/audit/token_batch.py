@@ -13,8 +13,8 @@ from itertools import chain
 
 import numpy as np
 
-from seatools.audit.piece_table import HEAD, PieceTable, masks, words_of
-from seatools.audit.text_batch import Spans, TextBatch
+from seatools.text.piece_table import HEAD, PieceTable, masks, words_of
+from seatools.text.text_batch import Spans, TextBatch
 
 
 @dataclass(frozen=True)

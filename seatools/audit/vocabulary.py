@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from seatools.audit.merges import merge_faults
-from seatools.audit.piece_table import PieceTable
+from seatools.text.piece_table import PieceTable
 from seatools.text.reachability import added_ids, ordinary_ids, unreachable_tokens
 from seatools.text.scripts import main_script
 from seatools.text.tokenizer import Tokenizer

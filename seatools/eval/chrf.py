@@ -10,27 +10,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from seatools.eval.figures import Figure
-from seatools.eval.resampling import RESAMPLES, estimate
 
 CHAR_ORDER = 6
 _FACTOR = 4  # beta 2, squared
 WORD_ORDERS = {"chrf": 0, "chrf++": 2}
-
-
-@dataclass(frozen=True)
-class ChrF:
-    """A corpus score, 0 to 100; `stderr` is None for one sentence; sacrebleu's signature."""
-
-    value: float
-    stderr: float | None
-    signature: str
 
 
 def normalised(text: str) -> str:
@@ -80,11 +69,3 @@ def chrf_signature(word_order: int, num_references: int = 1) -> str:
     metric.num_refs = num_references
     name = f"chrF2{'+' * word_order}"
     return f"{name}|{metric.get_signature()}|norm:NFC-no200B"
-
-
-def corpus_chrf(hypotheses: Sequence[str], references: Sequence[str], *, word_order: int, seed: int) -> ChrF:
-    """Corpus chrF of `hypotheses` against one reference each, character order 6, beta 2."""
-    pairs = zip(hypotheses, references, strict=True)
-    rows = np.array([sentence_counts(ours, [theirs], word_order) for ours, theirs in pairs], dtype=np.float64)
-    found = estimate(Figure("chrf", chrf_values), rows, resamples=RESAMPLES, seed=seed)
-    return ChrF(found.value, found.stderr, chrf_signature(word_order))

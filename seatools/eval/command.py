@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,6 +29,7 @@ from seatools.streams.flags import (
     run_app,
 )
 from seatools.streams.messages import Messages
+from seatools.streams.shards import parse_shard
 
 SUBCOMMANDS = {
     "score": "seatools.eval.score_command",
@@ -92,7 +92,8 @@ def evaluate(
         typer.Option("--apply-patch", metavar="PATCH", help="score again with this patch in the model; repeatable"),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option("--reference", metavar="LANG", help="perplexity: parity of parallel texts with it")
+        str | None,
+        typer.Option("--reference", metavar="LANG", help="perplexity, tokenizer: parity of parallel texts with it"),
     ] = None,
     seq_len: Annotated[
         int | None, typer.Option("--seq-len", metavar="N", help="perplexity window [default: the model's, <= 2048]")
@@ -137,10 +138,10 @@ def evaluate(
     examples:
       sea eval MODEL perplexity --data th=flores_th.txt --data en=flores_en.txt --json | jq .value
       sea eval MODEL xcopa --data th=xcopa_th.jsonl --deactivate neurons.safetensors:th -o scores.jsonl
-      sea eval MODEL mgsm --data th=mgsm_th.jsonl --shots-data exemplars.jsonl --nproc 8 -o scores.jsonl
-      sea eval score scores.jsonl.samples.jsonl     (again, without the model)
+      sea eval MODEL mgsm --data th=mgsm_th.jsonl --shots-data th=exemplars.jsonl -o scores.jsonl
+      sea eval score scores.samples.jsonl           # again, without the model
       sea eval compare base.samples.jsonl mine.samples.jsonl
-      sea eval tasks                                (which there are; sea eval tasks NAME shows one)
+      sea eval tasks                                # which there are; sea eval tasks NAME shows one
 
     A record a line ({"task","lang","metric","value","stderr","n","model","config"}) where stdout is no terminal or
     with --json; a table on a terminal. With -o every answer is kept beside it as soon as it is there: the same command
@@ -166,9 +167,9 @@ def evaluate(
         model=model, tasks=tuple(tasks), data=tuple(data or ()), shots_data=tuple(shots_data or ()),
         hf=tuple(lang.strip() for lang in hf.split(",")) if hf else (), output=output, samples=samples,
         harness=harness, deactivate=tuple(deactivate or ()), patches=tuple(apply_patch or ()), judge=judge,
-        shard=_shard(shard), options=options, chat_template=chat_template, pattern=pattern, device=device, dtype=dtype,
-        workers=workers, on_error=on_error.value, quarantine=quarantine, force=force, dry_run=dry_run, json=json,
-        messages=Messages(quiet, verbose),
+        shard=parse_shard(shard), options=options, chat_template=chat_template, pattern=pattern, device=device,
+        dtype=dtype, workers=workers, on_error=on_error.value, quarantine=quarantine, force=force, dry_run=dry_run,
+        json=json, messages=Messages(quiet, verbose),
     )  # fmt: skip
     if is_several(nproc) and evaluation.samples_path is None:
         raise UsageError("several processes need a file for their samples", fix="--samples FILE or -o FILE")
@@ -180,15 +181,6 @@ def evaluate(
         evaluate_all(dataclasses.replace(evaluation, messages=silent), world)
 
     return in_processes(nproc, ["eval", *context.obj], run, inputs=evaluation.inputs, device=evaluation.device)
-
-
-def _shard(text: str | None) -> tuple[int, int]:
-    if text is None:
-        return 0, 1
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if found is None or not int(found[1]) < int(found[2]):
-        raise UsageError(f"--shard {text} is not I/N with I from 0 to N - 1", fix="--shard 0/4")
-    return int(found[1]), int(found[2])
 
 
 def main(argv: list[str]) -> int:

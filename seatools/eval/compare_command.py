@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +33,9 @@ def compare_samples(
         float, typer.Option("--max-unpaired", metavar="SHARE", min=0, max=1, help="items that may be in one file only")
     ] = 0.05,
     resamples: Annotated[int, typer.Option("--resamples", min=100, metavar="N", help="of the paired bootstrap")] = 1000,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="picture of the differences (.png, .svg, .pdf)")
+    ] = None,
     seed: Seed = 0,
     force: Force = False,
     quiet: Quiet = False,
@@ -42,7 +46,7 @@ def compare_samples(
 
     \b
     examples:
-      sea eval compare base.samples.jsonl adapted.samples.jsonl
+      sea eval compare base.samples.jsonl adapted.samples.jsonl --plot differences.png
       sea eval compare s.jsonl s.jsonl --a deactivate= --b deactivate=neurons.safetensors:th --json
 
     Items are paired by their content. Accuracies: McNemar's exact test; the rest: paired bootstrap. p_holm corrects the
@@ -50,9 +54,10 @@ def compare_samples(
     """
     from seatools.eval.compare import compare, matching, parse_wanted
     from seatools.eval.samples import SampleReader
-    from seatools.streams.inputs import expand
+    from seatools.streams.inputs import expand, same_file
     from seatools.streams.manifest import Manifest
     from seatools.streams.outputs import check_output, open_output
+    from seatools.streams.plot_style import check_plot, kind_of
     from seatools.streams.records import dump
 
     messages = Messages(quiet, verbose)
@@ -62,6 +67,10 @@ def compare_samples(
         raise UsageError("A and B are both stdin", fix="give a file for one")
     paths = [*paths_a, *(path for path in paths_b if path not in paths_a)]
     check_output(output, force=force, inputs=paths)
+    if plot is not None:
+        check_plot(plot, force=force, inputs=paths)
+        if output is not None and same_file(output, plot):
+            raise UsageError(f"--plot {plot} is the output too", fix="name another file")
     readers = SampleReader(paths_a), SampleReader(paths_b)
     found = compare(
         matching(readers[0], wanted_a), matching(readers[1], wanted_b),
@@ -79,6 +88,11 @@ def compare_samples(
                 stream.write(dump(row) + b"\n")
     if not prints_jsonl(json):
         _print_table(found)
+    if plot is not None:
+        from seatools.eval.compare_plot import draw_comparison
+
+        with open_output(plot, force=force, inputs=paths, binary=True) as stream:
+            draw_comparison(found.rows, stream, kind_of(plot))
     if to_file:
         options = {"a": wanted_a, "b": wanted_b, "max_unpaired": max_unpaired, "resamples": resamples}
         manifest = Manifest("eval compare", options=options, seed=seed)

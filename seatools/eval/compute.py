@@ -38,18 +38,21 @@ class Run:
         self, evaluation: Evaluation, setup: Setup, questions: Questions, passes: Sequence[Pass], store: SampleStore,
         world: World,
     ) -> None:  # fmt: skip
-        from seatools.engine.device import pick_device, pick_dtype
-        from seatools.streams.digests import folder_digest
-
         self.evaluation, self.setup, self.questions, self.passes = evaluation, setup, questions, passes
         self.store, self.world = store, world
         self.device = str(world.device) if world.size > 1 else evaluation.device
-        self.model_digest = str(world.first(folder_digest(setup.model_path) if world.is_main else None))
-        dtype = str(pick_dtype(evaluation.dtype, pick_device(self.device))).removeprefix("torch.")
         self.common: dict[str, Any] = {
-            "model": evaluation.model, "model_digest": self.model_digest[:16],
-            "tokenizer_digest": setup.tokenizer.digest()[:16], "dtype": dtype, "template_digest": None,
+            "model": evaluation.model, "tokenizer_digest": setup.tokenizer.digest()[:16], "template_digest": None,
         }  # fmt: skip
+        self.model_digest: str | None = None
+        """Of the weights and all beside them; None where no task asks the model."""
+        if questions.needs_model:
+            from seatools.engine.device import pick_device, pick_dtype
+            from seatools.streams.digests import folder_digest
+
+            self.model_digest = str(world.first(folder_digest(setup.model_path) if world.is_main else None))
+            dtype = str(pick_dtype(evaluation.dtype, pick_device(self.device))).removeprefix("torch.")
+            self.common |= {"model_digest": self.model_digest[:16], "dtype": dtype}
         self.judge = judge_name(evaluation.judge) if evaluation.judge is not None else None
         self.keys: list[str] = []
         """Of all samples of this run, by pass, task and language."""
@@ -60,6 +63,7 @@ class Run:
         configs = [self.common | one.config for one in self.passes]
         for config in configs:
             self.keys += [request.key(config) for request in self.questions.all_requests]
+        self.keys = list(dict.fromkeys(self.keys))  # counts of tokens are the same under every pass
         self._answer(configs)
         if self.judge is not None and any(group.judged for group in self.questions.asked):
             self._engines = None
@@ -113,7 +117,8 @@ class Run:
         number, count = self.evaluation.shard
         return [
             (place, unit) for place, config in enumerate(configs) for at, unit in enumerate(units)
-            if at % count == number and not all(request.key(config) in self.store for request in unit.requests)
+            if at % count == number and not (place and unit.is_counted)
+            and not all(request.key(config) in self.store for request in unit.requests)
         ]  # fmt: skip
 
     @property

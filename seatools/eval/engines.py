@@ -15,7 +15,7 @@ import numpy as np
 
 from seatools.eval.answer_requests import prompt_tokens, room_for
 from seatools.eval.items import JudgeItem, TranslationItem
-from seatools.eval.requests import AnswerRequest, ScoreRequest, Setup
+from seatools.eval.requests import AnswerRequest, CountRequest, ScoreRequest, Setup
 from seatools.eval.units import Unit, answer_weight
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.records import BadRecord
@@ -79,6 +79,9 @@ class Engines:
 
         Raises SeaError, naming the item, for log-probabilities that are not finite or a prompt without an answer.
         """
+        if unit.is_counted:
+            advance(unit.weight)
+            return [dict(request.counts) for request in unit.requests if isinstance(request, CountRequest)]
         if unit.is_scored:
             return self._scored([r for r in unit.requests if isinstance(r, ScoreRequest)], unit.weight, advance)
         asked = [request for request in unit.requests if isinstance(request, AnswerRequest)]
@@ -158,12 +161,19 @@ class Engines:
         return [((one.text or "").strip() if chat else one.text or "", one.finish) for one in made]
 
     def _generator(self, engine: str) -> Generator:
-        if engine not in self._generators:
+        if engine not in self._generators and engine == "vllm":
+            from seatools.engine.device import pick_device, pick_dtype
+            from seatools.engine.generator import VLLM
+            from seatools.engine.vllm_engine import open_vllm
+
+            # Left to itself vLLM takes the format of the files, and fp16 for fp32, which no sample would say.
+            dtype = str(pick_dtype(self.dtype, pick_device(self.device))).removeprefix("torch.")
+            self._generators[engine] = VLLM(open_vllm(self.setup.model_path, dtype=dtype), self.setup.tokenizer.decode)
+        elif engine not in self._generators:
             from seatools.engine.generator import open_generator
 
-            elsewhere = is_remote(engine) or engine == "vllm"
             self._generators[engine] = open_generator(
-                engine, model=None if elsewhere else self.model, folder=self.setup.model_path, name=self.name,
+                engine, model=None if is_remote(engine) else self.model, folder=self.setup.model_path, name=self.name,
                 decode=self.setup.tokenizer.decode, note=self.setup.messages.debug,
                 **({"batch_tokens": self.setup.options.batch_tokens} if self.setup.options.batch_tokens else {}),
             )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The data of tasks: JSONL, the JSON, TSV and CSV files that data sets are published as, or the hub's rows (`--hf`).
+"""The data of tasks: JSONL, and the JSON, TSV and CSV files that data sets are published as.
 
 A JSON file may be one list (M3Exam) or one object (SQuAD); its records are named by their number in the list, as the
 files are one line. TSV cells are taken as they stand, but for those that are quoted by pandas' rules as a whole; a
@@ -16,9 +16,8 @@ import orjson
 
 from seatools.eval.row_shapes import Shape
 from seatools.eval.sources import Named, Source
-from seatools.eval.task_parts import HuggingFace, TaskFile
-from seatools.eval.templates import Template
-from seatools.streams.errors import SeaError, UsageError
+from seatools.eval.task_parts import TaskFile
+from seatools.streams.errors import SeaError
 from seatools.streams.inputs import (
     bare_suffix,
     broken_stream,
@@ -46,13 +45,14 @@ def read_data(
         records = [record for path in paths for record in read_records(path, tasks, rejects=rejects)]
         if not records:
             raise SeaError("no records", where=shown_together(paths))
-        sources += _by_language(item.label, paths, records, tasks, shots)
+        sources += by_language(item.label, paths, records, tasks, shots)
     return sources
 
 
-def _by_language(
+def by_language(
     label: str | None, paths: tuple[str, ...], records: list[Record], tasks: Sequence[TaskFile], shots: bool
 ) -> list[Source]:
+    """A source for each language of `records`, or the one of `label`. Raises SeaError where it has no rows."""
     from seatools.eval.number_formats import base_language
 
     first = records[0].value
@@ -198,47 +198,3 @@ def _unquoted(cell: str) -> str:
     if len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', ""):
         return inner.replace('""', '"')
     return cell
-
-
-def read_hub(task: TaskFile, langs: Sequence[str], *, path: str | None = None, shots: bool = False) -> list[Source]:
-    """The rows of the task's data set on the Hugging Face hub (or another of the same columns), for each language.
-
-    Raises SeaError without the package `datasets`, without a network, for a split or a configuration that is not there.
-    """
-    if task.hf is None:
-        raise UsageError(f"{task.name} names no data set on the hub", fix="--data LANG=FILE")
-    try:
-        import datasets
-    except ModuleNotFoundError:
-        raise SeaError("--hf needs the package datasets, which is not installed", fix="pip install datasets") from None
-    path = path or task.hf.path
-    split = task.hf.shots_split if shots else task.hf.split
-    if split is None:
-        raise UsageError(f"{path} has no split for shots", fix="--shots-data LANG=FILE")
-    sources = []
-    for lang in langs:
-        config = _config(task.hf, lang)
-        name = f"hf:{path}/{config or 'default'}/{split}"
-        try:
-            rows = datasets.load_dataset(path, config, split=split)
-        except Exception as error:  # the package raises what it likes: ValueError, OSError, ConnectionError, its own
-            said = str(error).partition("\n")[0] or type(error).__name__
-            raise SeaError(
-                f"the hub gives no rows: {said}", where=name, fix="is the machine online? else --data LANG=FILE"
-            ) from error
-        records = [Record(orjson.dumps(dict(row), default=str), dict(row), name, number)
-                   for number, row in enumerate(rows, 1)]  # fmt: skip
-        if not records:
-            raise SeaError("no records", where=name)
-        sources.append(Source(lang, (name,), records))
-    return sources
-
-
-def _config(hf: HuggingFace, lang: str) -> str | None:
-    if lang in hf.configs:
-        return str(hf.configs[lang])
-    return None if hf.config is None else _rendered(hf.config, lang)
-
-
-def _rendered(template: Template, lang: str) -> str:
-    return template.render({"lang": lang})

@@ -101,6 +101,13 @@ class PerplexityItem(Item):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TokenizerItem(PerplexityItem):
+    """A text whose tokens are counted."""
+
+    kind = "tokens"
+
+
+@dataclass(frozen=True, kw_only=True)
 class JudgeItem(Item):
     """A conversation: the user's turns, answered in order (each answer is read by the next turn), then judged."""
 

@@ -15,6 +15,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import NamedTuple
 
+from seatools.text.composed import composed
+from seatools.text.language_tags import base_language
+
 # Languages that write 1.234,5 (or 1 234,5). All others are read as 1,234.5.
 COMMA_DECIMAL = frozenset(
     re.split(
@@ -67,29 +70,10 @@ class Found(NamedTuple):
     end: int
 
 
-def composed(text: str) -> str:
-    """NFC, and the Thai and Lao AM as one character, which NFKC (SentencePiece's default) has taken apart: คํา -> คำ."""
-    return unicodedata.normalize("NFC", text).replace("\u0e4d\u0e32", "\u0e33").replace("\u0ecd\u0eb2", "\u0eb3")
-
-
 def plain(text: str) -> str:
     """NFC with ASCII digits, without invisible characters, full-width signs made plain. Numbers are read from this."""
     text = composed(_INVISIBLE.sub("", text)).translate(_SIGNS)
     return _NATIVE_DIGIT.sub(lambda digit: str(unicodedata.decimal(digit[0])), text)
-
-
-def base_language(lang: str) -> str:
-    """th_TH, th-TH, tha_Thai, zsm_Latn -> th, th, th, ms."""
-    code = re.split(r"[-_]", lang.lower())[0]
-    return _LONG.get(code, code)
-
-
-_THREE_LETTERS = (
-    "tha=th lao=lo khm=km mya=my vie=vi ind=id zsm=ms msa=ms tgl=tl fil=tl jav=jv sun=su zho=zh cmn=zh yue=zh eng=en "
-    "tam=ta tel=te ben=bn hin=hi jpn=ja kor=ko deu=de fra=fr spa=es por=pt ita=it rus=ru swa=sw swh=sw tur=tr ara=ar "
-    "arb=ar nld=nl pol=pl bul=bg hun=hu slv=sl srp=sr est=et hat=ht quy=qu quz=qu jw=jv"
-)
-_LONG = {long: short for long, _, short in (pair.partition("=") for pair in re.split(" ", _THREE_LETTERS))}
 
 
 def read_number(token: str, lang: str) -> Decimal | None:

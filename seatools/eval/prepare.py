@@ -11,16 +11,20 @@ from seatools.eval.answer_requests import answer_requests
 from seatools.eval.choice_requests import choice_requests
 from seatools.eval.deactivation import Pass
 from seatools.eval.evaluation import Evaluation
-from seatools.eval.items import ChoiceItem, PerplexityItem
-from seatools.eval.judge_tasks import as_judged, is_judged
+from seatools.eval.items import ChoiceItem, PerplexityItem, TokenizerItem
+from seatools.eval.judge_tasks import as_judged, can_be_judged, is_judged
 from seatools.eval.prompts_shown import show_prompt
-from seatools.eval.requests import Request, ScoreRequest, Setup, digest16
+from seatools.eval.requests import CountRequest, Request, ScoreRequest, Setup, digest16
 from seatools.eval.sources import Source, name_sources
 from seatools.eval.tasks import Asked, Named, ask, assign
 from seatools.eval.text_requests import text_requests, text_settings
+from seatools.eval.token_requests import token_requests
 from seatools.eval.units import Unit, plan_units
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.records import Record, Rejects
+
+PARALLEL = ("perplexity", "tokenizer")
+"""Types of tasks whose texts may be parallel."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,16 @@ class Questions:
     def all_requests(self) -> list[Request]:
         return [request for own in self.requests for request in own]
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether a model is asked, and not its tokenizer alone."""
+        return any(group.file.needs_model for group in self.asked)
 
-def fills_gpu(evaluation: Evaluation) -> bool:
+
+def fills_gpu(evaluation: Evaluation, tasks: Sequence[Named]) -> bool:
     """Whether answers come in the larger groups of an engine that fills a GPU."""
+    if not any(task.file.needs_model for task in tasks):
+        return False
     from seatools.engine.device import pick_device
 
     engine = evaluation.options.engine
@@ -63,8 +74,13 @@ def check(evaluation: Evaluation, tasks: Sequence[Named], world: World) -> None:
         raise UsageError("--shots and --shots-data go together", fix="--shots K --shots-data LANG=FILE")
     if evaluation.shots_data and options.shots == 0:
         raise UsageError("--shots-data with --shots 0", fix="drop one")
-    if options.reference is not None and not any(task.file.type == "perplexity" for task in tasks):
-        raise UsageError("--reference is for the task perplexity")
+    if options.reference is not None and not any(task.file.type in PARALLEL for task in tasks):
+        raise UsageError("--reference is for the tasks perplexity and tokenizer")
+    changed = "--deactivate" if evaluation.deactivate else "--apply-patch" if evaluation.patches else None
+    if changed is not None and not any(task.file.needs_model for task in tasks):
+        raise UsageError(f"{changed} changes no token: the task {tasks[0].name} asks the tokenizer alone")
+    if evaluation.judge is not None and not any(can_be_judged(task.file) for task in tasks):
+        raise UsageError("--judge, but no task has answers for a judge", fix="seabench, searefuse, multijail")
     if options.pairs and not any(task.file.type == "translation" for task in tasks):
         raise UsageError("--pair is for translations of aligned lines", fix="the tasks flores and ntrex")
     if evaluation.shard[1] > 1 and (evaluation.samples is None or evaluation.output is not None):
@@ -79,7 +95,8 @@ def read_sources(
     evaluation: Evaluation, tasks: Sequence[Named], spool: Mapping[str, str], rejects: Rejects
 ) -> tuple[list[Source], list[Source]]:
     """The data and the shots; `spool` says where stdin lies."""
-    from seatools.eval.item_data import read_data, read_hub
+    from seatools.eval.hub_data import read_hub
+    from seatools.eval.item_data import read_data
     from seatools.eval.task_file import AUTO, load_task
 
     files = [task.file for task in tasks]
@@ -90,6 +107,7 @@ def read_sources(
         return read_data(name_sources(evaluation.data), spool, files, rejects=rejects), shots
     sources: list[Source] = []
     for task in tasks:
+        evaluation.messages.info(f"reading the data of {task.name} from the hub: {', '.join(evaluation.hf)}")
         sources += read_hub(task.file, evaluation.hf)
         wanted = evaluation.options.shots if evaluation.options.shots is not None else task.file.shots.count
         if wanted and not evaluation.shots_data:
@@ -97,9 +115,8 @@ def read_sources(
     return sources, shots
 
 
-def new_setup(evaluation: Evaluation, rejects: Rejects, sources: Sequence[Source]) -> Setup:
-    """The tokenizer and its like."""
-    from seatools.engine.load import model_positions
+def new_setup(evaluation: Evaluation, tasks: Sequence[Named], rejects: Rejects, sources: Sequence[Source]) -> Setup:
+    """The tokenizer and its like; of the model, where one is asked, how much it reads."""
     from seatools.text.documents import load_documents
 
     folder = Path(evaluation.model)
@@ -107,9 +124,14 @@ def new_setup(evaluation: Evaluation, rejects: Rejects, sources: Sequence[Source
         folder, pattern=evaluation.pattern, chat_template=evaluation.chat_template, add_eos=False,
         note=evaluation.messages.debug,
     )  # fmt: skip
+    positions = None
+    if any(task.file.needs_model for task in tasks):
+        from seatools.engine.load import model_positions
+
+        positions = model_positions(folder)
     records: dict[str, Record] = {record.where: record for source in sources for record in source.records}
     return Setup(
-        folder, documents, model_positions(folder), evaluation.options, evaluation.messages, rejects, records,
+        folder, documents, positions, evaluation.options, evaluation.messages, rejects, records,
         evaluation.workers,
     )  # fmt: skip
 
@@ -140,16 +162,18 @@ def new_questions(
     if setup.options.reference is not None:
         from seatools.eval.parity import check_parallel
 
-        counts = {
-            group.lang: len(own) for group, own in zip(asked, requests, strict=True) if group.file.type == "perplexity"
-        }
-        check_parallel(counts, setup.options.reference)
+        counts: dict[str, dict[str, int]] = {}
+        for group, own in zip(asked, requests, strict=True):
+            if group.file.type in PARALLEL:
+                counts.setdefault(group.task.name, {})[group.lang] = len(own)
+        for by_lang in counts.values():
+            check_parallel(by_lang, setup.options.reference)
     units = plan_units([request for own in requests for request in own], larger=larger)
     return Questions(tuple(asked), tuple(requests), tuple(units))
 
 
 def _what(group: Asked) -> str:
-    return {"choice": "question", "perplexity": "text"}.get(group.file.type, "prompt")
+    return {"choice": "question", "perplexity": "text", "tokenizer": "text"}.get(group.file.type, "prompt")
 
 
 def requests_of(group: Asked, setup: Setup) -> Sequence[Request]:
@@ -163,6 +187,8 @@ def requests_of(group: Asked, setup: Setup) -> Sequence[Request]:
     if group.file.type == "perplexity":
         texts = [item for item in items if isinstance(item, PerplexityItem)]
         return text_requests(texts, config | text_settings(setup), setup)
+    if group.file.type == "tokenizer":
+        return token_requests([item for item in items if isinstance(item, TokenizerItem)], config, setup)
     if setup.options.engine != "auto":
         config["engine"] = setup.options.engine
     config["stop_ids"] = sorted(setup.stop_ids)  # generation_config.json may name others, and no digest covers it
@@ -175,10 +201,13 @@ def tell_plan(evaluation: Evaluation, questions: Questions, passes: Sequence[Pas
     readings: dict[str, int] = {}
     for group, own in zip(questions.asked, questions.requests, strict=True):
         count = sum(len(request.docs) if isinstance(request, ScoreRequest) else 1 for request in own)
+        if own and isinstance(own[0], CountRequest):
+            evaluation.messages.info(f"{group.task.name}, {group.lang}: {count:,} texts, counted without the model")
+            continue
         readings[group.task.name] = readings.get(group.task.name, 0) + count
     messages = evaluation.messages
     for name, count in readings.items():
         messages.info(f"{name}: {count:,} readings of the model{times}")
-    tokens = sum(unit.weight for unit in questions.units)
+    tokens = sum(unit.weight for unit in questions.units if not unit.is_counted)
     messages.info(f"{len(questions.units):,} units of work, about {tokens:,} tokens to read{times}")
     messages.info(f"would write scores to {evaluation.output or 'stdout'}; nothing is written")

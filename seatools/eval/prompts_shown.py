@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from seatools.eval.requests import AnswerRequest, Request, ScoreRequest, Setup
+from seatools.eval.requests import AnswerRequest, CountRequest, Request, ScoreRequest, Setup
 
 _IDS = 400
 
 
 def show_prompt(request: Request, setup: Setup, *, private: bool) -> None:
     """Tell `setup.messages` what the model reads first; of harmful text the tokens are counted only."""
+    if isinstance(request, CountRequest):
+        return
     tokenizer = setup.tokenizer
     ids = request.ids if isinstance(request, AnswerRequest) else ()
     scored = 0

@@ -19,6 +19,7 @@ from seatools.eval.items import (
     Message,
     PerplexityItem,
     Prompt,
+    TokenizerItem,
     TranslationItem,
 )
 from seatools.eval.line_pairs import Pair, aligned, chosen_pairs, sentence_pairs
@@ -130,11 +131,11 @@ class _Reading:
         if task.choice is not None and task.choice.shuffle is not None:
             content["order"] = question.options  # another order of options is another question
         common = self._common(content, lang, question.where, question.id)
-        if type_ == "perplexity":
+        if type_ in ("perplexity", "tokenizer"):
             text = question.content["text"]
             if not text.strip():
                 raise BadRecord("empty text", 'field "text" is empty')
-            return PerplexityItem(**common, text=text)
+            return (TokenizerItem if type_ == "tokenizer" else PerplexityItem)(**common, text=text)
         if type_ == "judge":
             return self._judged(question, common)
         prompt = self._prompt(question, solved, examples, description)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from seatools.eval.harness_layout import harness_files
-from seatools.eval.parity import PARITY, parity_records
+from seatools.eval.parity import COSTS, PARITY, parity_records
 from seatools.eval.results import as_json, as_jsonl, collect, scores
 from seatools.eval.samples import Sample, keyed
 from seatools.eval.setup import Options
@@ -25,7 +25,7 @@ def score_records(samples: Sequence[Sample], options: Options) -> list[dict[str,
     groups.sort(key=lambda group: order[group.task, group.lang, group.scoring_name, keyed(group.config)])
     records = scores(groups, seed=options.seed, resamples=options.resamples)
     if options.reference is not None:
-        texts = [sample for sample in samples if sample.kind == "loglikelihood"]
+        texts = [sample for sample in samples if sample.kind in COSTS]
         records += parity_records(texts, options.reference)
     return records
 

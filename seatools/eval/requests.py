@@ -106,6 +106,13 @@ class ScoreRequest(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CountRequest(Request):
+    """What no model is asked for: the sample's result is there (`counts`)."""
+
+    counts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnswerRequest(Request):
     """A prompt to answer greedily; of a conversation the first turn, the others follow from the answers."""
 

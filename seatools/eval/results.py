@@ -47,7 +47,11 @@ class Group:
         return SCORINGS[self.scoring_name]
 
     def add(self, sample: Sample) -> None:
-        rows, counts = self.scoring.read(sample)
+        try:
+            rows, counts = self.scoring.read(sample)
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            what = f"{self.task}, {self.lang}, item {sample.index}: its result is none of scoring {self.scoring_name}"
+            raise SeaError(f"{what} ({str(error)[:100]})", fix="give files of sea eval --samples") from error
         if not self.flat:
             self.flat = [array("d") for _ in rows]
         for flat, row in zip(self.flat, rows, strict=True):

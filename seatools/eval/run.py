@@ -7,7 +7,9 @@ again computes what is missing, and one that has nothing to compute does not loa
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from seatools.engine.world import World
 from seatools.eval.compute import Run
@@ -43,10 +45,12 @@ def evaluate(evaluation: Evaluation, world: World) -> None:
         )  # fmt: skip
         files, stdin_digest = stack.enter_context(spooled(paths))
         sources, shots = read_sources(evaluation, tasks, dict(zip(paths, files, strict=True)), rejects)
-        setup = new_setup(evaluation, rejects, [*sources, *shots])
+        setup = new_setup(evaluation, tasks, rejects, [*sources, *shots])
         passes = read_passes(evaluation.deactivate, evaluation.patches, messages)
         check_engine(evaluation.options.engine, len(passes))
-        questions = new_questions(tasks, sources, shots, setup, larger=fills_gpu(evaluation), judge=evaluation.judge)
+        questions = new_questions(
+            tasks, sources, shots, setup, larger=fills_gpu(evaluation, tasks), judge=evaluation.judge
+        )
         if evaluation.dry_run:
             tell_plan(evaluation, questions, passes)
             return
@@ -76,7 +80,7 @@ def _open(store: SampleStore, world: World) -> None:
 
 def _report(
     evaluation: Evaluation, samples: Sequence[Sample], manifest: Manifest, paths: Sequence[str],
-    stdin_digest: str | None, passes: Sequence[Pass], model_digest: str,
+    stdin_digest: str | None, passes: Sequence[Pass], model_digest: str | None,
 ) -> None:  # fmt: skip
     """Scores out of samples, to where they are wanted."""
     records = score_records(samples, evaluation.options)
@@ -87,6 +91,8 @@ def _report(
     manifest.counts = {"samples": len(samples), "scores": len(records)}
     if evaluation.output in (None, "-") and evaluation.harness is None:
         return
+    if model_digest is None:  # the weights have not been read, so they count by their size
+        manifest.known.update(dict.fromkeys(map(os.path.realpath, Path(evaluation.model).glob("*.safetensors"))))
     manifest.add_input(evaluation.model, model_digest)
     manifest.add_inputs(paths, stdin_digest)
     for one in passes[1:]:

@@ -7,12 +7,12 @@ sample does not show.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from seatools.eval.sample_file import SampleFile
 from seatools.eval.samples import Sample, SampleReader
+from seatools.streams.appended_lines import rank_file, rank_files
 from seatools.streams.errors import UsageError
 from seatools.streams.messages import Messages
 
@@ -37,13 +37,13 @@ class SampleStore:
                 self.messages.warn(f"{self.path}: a last line that was cut off is taken away (was the run killed?)")
             return
         self._keys = {sample.key for sample in SampleReader([str(self.path)])}
-        self._file = SampleFile(_rank_file(self.path, self.rank))
+        self._file = SampleFile(rank_file(self.path, self.rank))
 
     def gather(self) -> None:
         """Move the samples of the other processes into the main one's file."""
         if self.path is None or self._file is None or self.rank:
             return
-        for other in _rank_files(self.path):
+        for other in rank_files(self.path):
             with SampleFile(other):  # refused while another run writes to it; a cut-off line goes
                 for sample in SampleReader([str(other)]):
                     self._file.append(sample)
@@ -81,15 +81,6 @@ class SampleStore:
 
     def __exit__(self, *ended: object) -> None:
         self.close()
-
-
-def _rank_file(path: Path, rank: int) -> Path:
-    return path.with_name(f"{path.name}.rank{rank}")
-
-
-def _rank_files(path: Path) -> list[Path]:
-    named = re.compile(re.escape(path.name) + r"\.rank[1-9]\d*")
-    return sorted(file for file in path.absolute().parent.iterdir() if named.fullmatch(file.name))
 
 
 def check_samples_path(samples: str | None, inputs: Iterable[str], output: str | None) -> None:

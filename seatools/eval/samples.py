@@ -5,7 +5,8 @@
 `item`: digest of the item's own content (`item_digest`), the same under every model, prompt and number of shots:
 `compare` pairs by it. `index`: its place in the data. `scoring`: how a figure is made of it (`scoring.py`). `result`,
 by `kind`: choice {logprobs, bytes, gold}, nats and UTF-8 bytes of each choice; generation {text, finish, ...} and what
-its scoring needs (reference, choices, gold); loglikelihood {nats, bytes, tokens}. `config`: what determines the
+its scoring needs (reference, choices, gold); loglikelihood {nats, bytes, tokens}; tokens {tokens, bytes, characters,
+clusters, unk, byte_pieces, incomplete} and, where the script writes spaces, {words}. `config`: what determines the
 answer, the digests of weights, tokenizer, template, task and switched-off neurons among it. `key`: the digest of task,
 lang, item and config, so resume, cache and shards are one thing: an answer whose key is there is not asked for again.
 """
@@ -20,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from seatools.streams.appended_lines import is_torn
 from seatools.streams.errors import SeaError
 from seatools.streams.inputs import open_input, shown
 from seatools.streams.records import MAX_LINE_BYTES, BadRecord
@@ -116,8 +118,13 @@ def check_result(kind: str, result: Any) -> None:
             wrong = f"nats is {_brief(result.get('nats'))}, not a finite number"
         elif not all(_integer(result.get(name), 0) for name in ("bytes", "tokens")):
             wrong = "bytes and tokens are not counts"
+    elif kind == "tokens":
+        least = {"tokens": 1, "bytes": 1, "characters": 1, "clusters": 1, "unk": 0, "byte_pieces": 0, "incomplete": 0}
+        bad = [name for name, lowest in least.items() if not _integer(result.get(name), lowest)]
+        if bad or ("words" in result and not _integer(result["words"], 0)):
+            wrong = f"{(bad or ['words'])[0]} is no count"
     else:
-        wrong = f"no kind {_brief(kind)}: it is choice, generation or loglikelihood"
+        wrong = f"no kind {_brief(kind)}: it is choice, generation, loglikelihood or tokens"
     if wrong:
         raise BadRecord("bad result", wrong)
 
@@ -204,12 +211,3 @@ class SampleReader:
                     self.torn.append(shown(path))
                 elif line.strip():
                     yield line, where
-
-
-def is_torn(last: bytes) -> bool:
-    """Whether a last line without line end is a piece of one. (A piece of an object is never JSON itself.)"""
-    try:
-        orjson.loads(last)
-    except orjson.JSONDecodeError:
-        return True
-    return False

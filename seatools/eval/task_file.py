@@ -1,8 +1,8 @@
 """A task is a TOML file: what its rows look like, the prompt, how an answer counts. docs/eval-tasks.md has every key.
 
-Built-in tasks are the files of `tasks/`, a user's own is read by the same code. "NAME:VARIANT" takes the file with the
-tables of [variants.VARIANT] laid over it (another prompt, generation instead of letters). The digest covers the file's
-content after the variant, so that a comment does not make a result stale.
+Built-in tasks are the files of `tasks/`; a user's own, and those of plugins, are read by the same code. "NAME:VARIANT"
+takes the file with the tables of [variants.VARIANT] laid over it (another prompt, generation instead of letters). The
+digest covers the file's content after the variant, so that a comment does not make a result stale.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from seatools.eval.task_parts import TaskFile
 from seatools.eval.task_reader import parse_task
+from seatools.streams import plugins
 from seatools.streams.errors import UsageError
 
 __all__ = ["AUTO", "TaskFile", "builtin_names", "load_task", "parse_task", "task_of", "task_text"]
@@ -68,6 +69,8 @@ def _builtin(name: str, variant: str) -> TaskFile:
 
 def _text(path: str) -> str:
     if not path.endswith(".toml"):
+        if (text := plugins.task_text(path)) is not None:
+            return text
         close = difflib.get_close_matches(path, builtin_names(), n=1)
         hint = f"did you mean {close[0]}?" if close else f"tasks are {', '.join(builtin_names())}, or a .toml file"
         raise UsageError(f'no task "{path}"', fix=hint)

@@ -13,6 +13,7 @@ SCORINGS: dict[str, tuple[str, ...]] = {
     "generation": ("number", "letter", "exact", "span", "chrf", "refusal", "safety"),
     "translation": ("chrf",),
     "perplexity": ("bits_per_byte",),
+    "tokenizer": ("tokens",),
     "judge": ("mark",),
 }
 """Type -> how its answers may count (scoring.py)."""
@@ -25,7 +26,7 @@ KEYS: dict[str, dict[str, type | Types]] = {
     "": {
         "name": str, "about": str, "cite": str, "type": str, "languages": list, "lang_column": str,
         "lang_columns": bool, "private": bool, "rows": (dict, list), "words": dict, "hf": dict, "shots": dict,
-        "chat": dict, "choice": dict, "generation": dict, "perplexity": dict, "judge": dict,
+        "chat": dict, "choice": dict, "generation": dict, "perplexity": dict, "tokenizer": dict, "judge": dict,
     },
     "rows": {"match": (str, list), "unpack": list, "headerless": list, "columns": dict, "let": dict, "id": str,
              "auto": bool},
@@ -41,6 +42,7 @@ KEYS: dict[str, dict[str, type | Types]] = {
     },
     "generation": _GENERATION,
     "perplexity": {"scoring": str},
+    "tokenizer": {"scoring": str},
     "judge": {
         "instruction": str, "turns": list, "systems": list, "users": list, "aspects": dict, "aspect_of": str,
         "judge_tokens": int, "max_new_tokens": int, "stop": list, "scoring": str,

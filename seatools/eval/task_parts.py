@@ -93,7 +93,7 @@ class TaskFile:
     about: str
     cite: str
     type: str
-    """choice, generation, translation, perplexity or judge."""
+    """choice, generation, translation, perplexity, tokenizer or judge."""
     where: str
     """The file, for messages."""
     table: Mapping[str, Any]
@@ -136,7 +136,12 @@ class TaskFile:
     @property
     def takes_shots(self) -> bool:
         """Whether there is a right answer to show."""
-        return self.type not in ("perplexity", "judge") and self.scoring not in ("refusal", "safety")
+        return self.type not in ("perplexity", "tokenizer", "judge") and self.scoring not in ("refusal", "safety")
+
+    @property
+    def needs_model(self) -> bool:
+        """Whether anything but the tokenizer is asked."""
+        return self.type != "tokenizer"
 
     @property
     def needs(self) -> str:

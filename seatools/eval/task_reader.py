@@ -5,7 +5,6 @@ Keys and their types are those of task_keys.py; every template is compiled, and 
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from seatools.eval.task_keys import ANSWER_FORMS, SCORINGS, check_keys, word
 from seatools.eval.task_parts import Choice, HuggingFace, Judge, Shots, TaskFile
 from seatools.eval.templates import Expression, Template
 from seatools.streams.errors import UsageError
+from seatools.streams.parsed import parse_toml
 
 GIVEN = frozenset(["row", "lang", "words", "options", "letters", "gold"])
 """What every template may read beside the columns; on equal names these win, and the column is `row.NAME`."""
@@ -24,8 +24,8 @@ PAIR = frozenset(["source", "target", "source_lang", "target_lang", "source_word
 def parse_task(text: str, where: str, variant: str = "") -> TaskFile:
     """A task from the text of its file."""
     try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        table = parse_toml(text)
+    except ValueError as error:
         raise UsageError(f"not valid TOML: {error}", where=where) from None
     variants = table.pop("variants", {})
     if not isinstance(variants, dict) or not all(isinstance(own, dict) for own in variants.values()):
@@ -68,8 +68,8 @@ class _Reader:
             body = {key: asked[key] for key in ("prompt", "delimiter") if key in asked} | body
         self.known = GIVEN | (PAIR if type_ == "translation" else frozenset().union(*(s.names for s in shapes)))
         chat, shots = table.get("chat", {}), self._shots()
-        scoring = body.get("scoring", {"choice": "choice", "perplexity": "bits_per_byte", "translation": "chrf",
-                                       "judge": "mark"}.get(type_, ""))  # fmt: skip
+        scoring = body.get("scoring", {"choice": "choice", "perplexity": "bits_per_byte", "tokenizer": "tokens",
+                                       "translation": "chrf", "judge": "mark"}.get(type_, ""))  # fmt: skip
         if scoring not in SCORINGS[type_]:
             raise UsageError(f'{type_}.scoring is "{scoring}", none of {", ".join(SCORINGS[type_])}', where=where)
         name = word(table, "name", where)

@@ -32,7 +32,7 @@ class Named:
 
     @property
     def takes_shots(self) -> bool:
-        return self.file.type not in ("perplexity", "judge")
+        return self.file.type not in ("perplexity", "tokenizer", "judge")
 
     def fits(self, value: Mapping[str, Any]) -> bool:
         """Whether a record looks like one of this task's."""

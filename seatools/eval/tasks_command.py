@@ -23,8 +23,8 @@ def tasks(
     \b
     examples:
       sea eval tasks
-      sea eval tasks belebele > mine.toml
-      sea eval MODEL mine.toml --data th=th.jsonl
+      sea eval tasks xcopa > mine.toml
+      sea eval MODEL mine.toml --data th=xcopa_th.jsonl
     """
     from seatools.eval.task_file import builtin_names, load_task, task_text
     from seatools.streams.records import dump

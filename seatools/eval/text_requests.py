@@ -8,7 +8,7 @@ tokens, is compared at equal context (research A5). BOS stands before each windo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from seatools.eval.requests import Config, ScoreRequest, Setup
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.records import Record
 from seatools.text.scored_text import Comes, ScoredText, encode_texts, warn_of_lost_text
+
+T = TypeVar("T", bound=PerplexityItem)
 
 
 def text_settings(setup: Setup) -> dict[str, Any]:
@@ -31,8 +33,21 @@ def text_settings(setup: Setup) -> dict[str, Any]:
 
 def text_requests(items: Sequence[PerplexityItem], config: Config, setup: Setup) -> list[ScoreRequest]:
     """The texts that have tokens; the others go to the policy for bad records."""
+    context_id = setup.tokenizer.context_id
+    found = []
+    for item, text in readable_texts(items, setup):
+        docs = tuple(window_document(text.ids, span, context_id) for span in _spans(text, setup))
+        found.append(ScoreRequest(item=item, config=config, docs=docs, result=_result_of(text)))
+    return found
+
+
+def readable_texts(items: Sequence[T], setup: Setup) -> list[tuple[T, ScoredText]]:
+    """The items that have tokens, encoded; the others go to the policy for bad records.
+
+    Raises SeaError for a language that has none left; warns of texts that do not come back from their tokens.
+    """
     records = []
-    by_record: dict[int, PerplexityItem] = {}
+    by_record: dict[int, T] = {}
     for item in items:
         own = setup.records.get(item.where)
         path, _, line = item.where.rpartition(":")
@@ -46,13 +61,7 @@ def text_requests(items: Sequence[PerplexityItem], config: Config, setup: Setup)
         if not own_texts:
             raise SeaError(f"no text left to score for {lang}")
         warn_of_lost_text(own_texts, f"{items[0].task}, {lang}", setup.messages.warn)
-    context_id = setup.tokenizer.context_id
-    found = []
-    for text in texts:
-        docs = tuple(window_document(text.ids, span, context_id) for span in _spans(text, setup))
-        item = by_record[id(text.record)]
-        found.append(ScoreRequest(item=item, config=config, docs=docs, result=_result_of(text)))
-    return found
+    return [(by_record[id(text.record)], text) for text in texts]
 
 
 def _result_of(text: ScoredText) -> Callable[[np.ndarray], dict[str, Any]]:

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seatools.eval.requests import AnswerRequest, Request, ScoreRequest
+from seatools.eval.requests import AnswerRequest, CountRequest, Request, ScoreRequest
 
 UNIT_TOKENS = 32768
 _REREAD = 16
 _LARGER = 8
+_COUNTED = 4096  # texts whose tokens are counted, by far the cheapest
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,22 @@ class Unit:
     def is_scored(self) -> bool:
         return isinstance(self.requests[0], ScoreRequest)
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether the results are there without a model."""
+        return isinstance(self.requests[0], CountRequest)
+
 
 def plan_units(requests: Sequence[Request], *, larger: bool = False) -> list[Unit]:
-    """Every request in one unit, prompts to answer first; `larger`: groups for an engine that fills a GPU."""
+    """Every request in one unit: those without a model, prompts to answer, texts to score.
+
+    `larger`: groups for an engine that fills a GPU.
+    """
     scored = [request for request in requests if isinstance(request, ScoreRequest)]
     asked = [request for request in requests if isinstance(request, AnswerRequest)]
-    return [*_answer_units(asked, larger), *_score_units(scored)]
+    counted = [request for request in requests if isinstance(request, CountRequest)]
+    parts = [tuple(counted[first : first + _COUNTED]) for first in range(0, len(counted), _COUNTED)]
+    return [*(Unit(part, len(part)) for part in parts), *_answer_units(asked, larger), *_score_units(scored)]
 
 
 def _score_units(requests: Sequence[ScoreRequest]) -> list[Unit]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from seatools.audit.drift import changed_docs
-from seatools.audit.piece_table import PieceTable
 from seatools.audit.token_batch import Encoded
+from seatools.text.piece_table import PieceTable
 from seatools.text.tokenizer import load_tokenizer
 
 

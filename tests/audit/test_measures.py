@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seatools.audit.measures import MEASURES, Rates, TextCounts, TokenCounts, measure, renyi_efficiency
-from seatools.audit.piece_table import PieceTable
 from seatools.audit.segmenters import Segmenter
-from seatools.audit.text_batch import TextBatch
 from seatools.audit.token_batch import Encoded
+from seatools.text.piece_table import PieceTable
+from seatools.text.text_batch import TextBatch
 from seatools.text.tokenizer import load_tokenizer
 
 

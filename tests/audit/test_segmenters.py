@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from seatools.audit.segmenters import segmenter_for, syllables
-from seatools.audit.text_batch import TextBatch
 from seatools.streams.errors import SeaError
+from seatools.text.text_batch import TextBatch
 
 
 def test_burmese_syllables():

@@ -19,6 +19,7 @@ BELEBELE = {"flores_passage": "The cat sat.", "mc_answer1": "A dog", "mc_answer2
 
 ROWS: dict[str, list[dict[str, Any]]] = {
     "perplexity": [{"text": " แมวอยู่บนเสื่อ\n"}],
+    "tokenizer": [{"text": " แมวอยู่บนเสื่อ\n"}],
     "xcopa": [
         {"premise": "The man fell.", "choice1": "He cried.", "choice2": "He slept.", "question": "effect", "label": 0},
         {"premise": "雨。", "choice1": "Élan.", "choice2": "ก.", "question": "cause", "label": "1"},

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from seatools.eval.results import collect, scores
 from seatools.eval.samples import DIGESTS, Sample, item_digest, sample_key
 
 CONFIG: dict[str, Any] = {name: None for name in DIGESTS} | {"model": "m", "model_digest": "w1", "task_digest": "t1"}
@@ -33,3 +35,12 @@ def nats(number: int, value: float, num_bytes: int, **more: Any) -> Sample:
     """Document `number`."""
     result = {"nats": value, "bytes": num_bytes, "tokens": num_bytes // 3}
     return sample("loglikelihood", "bits_per_byte", ["d", number], result, index=number, task="perplexity", **more)
+
+
+def chrf(ours: Sequence[str], theirs: Sequence[str], *, word_order: int = 0, seed: int = 0) -> dict[str, Any]:
+    """The record of chrF, or of chrF++, of translations with one reference each."""
+    made = [
+        answer(number, one, "chrf", reference=two) for number, (one, two) in enumerate(zip(ours, theirs, strict=True))
+    ]
+    records = {record["metric"]: record for record in scores(collect(made), seed=seed)}
+    return records["chrf++" if word_order else "chrf"]

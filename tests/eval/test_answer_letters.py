@@ -124,7 +124,7 @@ def test_labels_beyond_the_options_are_none() -> None:
     ],
 )
 def test_endless_answers_take_linear_time(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     read(text, "th")
     read(text, "en")
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

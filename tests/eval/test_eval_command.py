@@ -315,7 +315,7 @@ def test_worked_examples_come_before_the_problem_and_digits_are_read(sea, long_m
         (["perplexity", "--data", "TH", "--engine", "magic"], 'no engine "magic"'),
         (["perplexity", "--data", "TH", "--reference", "en"], "--reference en, but there is no text in it"),
         (["perplexity", "--data", "TH", "--data", "EN", "--reference", "th", "--limit", "1"], ""),
-        (["choice", "--data", "TH", "--reference", "th"], "--reference is for the task perplexity"),
+        (["choice", "--data", "TH", "--reference", "th"], "--reference is for the tasks perplexity and tokenizer"),
         (["perplexity", "--data", "TH", "--context-bytes", "64", "--stride", "8"], "drop one"),
         (["perplexity", "--data", "TH", "--pair", "th-en"], "--pair is for translations"),
         (["perplexity", "--data", "TH", "--hf", "th"], "exclude each other"),

@@ -9,9 +9,10 @@ import time
 import numpy as np
 import pytest
 import sacrebleu
+from made_samples import chrf
 
 from seatools.eval import figures
-from seatools.eval.chrf import chrf_figure, chrf_values, corpus_chrf, sentence_counts
+from seatools.eval.chrf import chrf_figure, chrf_values, sentence_counts
 from seatools.eval.figures import class_row, exact_sums, positive_row, ratio_stderr
 from seatools.eval.resampling import estimate, mean_over, paired_difference, resampled_sums
 
@@ -102,7 +103,7 @@ def test_chrf_from_counts_is_sacrebleus_to_the_bit(order: int) -> None:
 
 
 def test_an_empty_corpus_scores_nothing() -> None:
-    assert corpus_chrf(["", ""], ["ab", "cd"], word_order=2, seed=0).value == 0
+    assert chrf(["", ""], ["ab", "cd"], word_order=2, seed=0)["value"] == 0
 
 
 def test_a_thousand_resamples_of_a_thousand_sentences_take_less_than_a_second() -> None:

@@ -1,21 +1,19 @@
-"""Data files as they are published: JSON lists, SQuAD's tree, tables with and without header, languages, the hub."""
+"""Data files as they are published: JSON lists, SQuAD's tree, tables with and without header, languages."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from seatools.eval.item_data import read_data, read_hub
+from seatools.eval.item_data import read_data
 from seatools.eval.read_items import read_items
 from seatools.eval.sources import name_sources
 from seatools.eval.task_file import load_task
-from seatools.streams.errors import SeaError, UsageError
+from seatools.streams.errors import SeaError
 from seatools.streams.records import BadRecord, Rejects
 
 
@@ -137,53 +135,3 @@ def test_rows_that_say_their_language_are_sorted_by_it(tmp_path):
         read("choice", f"lo={path}")
     plain = write(tmp_path / "b.jsonl", json.dumps({"question": "q", "choices": ["a", "b"], "answer": 0}))
     assert [s.lang for s in read("choice", plain)] == ["und"]
-
-
-class Hub(types.ModuleType):
-    """Stands in for the package `datasets`."""
-
-    def __init__(self, rows: list[dict] | Exception) -> None:
-        super().__init__("datasets")
-        self.rows, self.calls = rows, []
-
-    def load_dataset(self, path: str, config: str | None, split: str) -> list[dict]:
-        self.calls.append((path, config, split))
-        if isinstance(self.rows, Exception):
-            raise self.rows
-        return self.rows
-
-
-XCOPA = {"premise": "x.", "choice1": "a", "choice2": "b", "question": "cause", "label": 1, "idx": 0}
-
-
-def test_the_hub_is_asked_by_language_and_split(monkeypatch):
-    hub = Hub([XCOPA])
-    monkeypatch.setitem(sys.modules, "datasets", hub)
-    task = load_task("xcopa")
-    found = read_items(task, read_hub(task, ["th", "vi"]))
-    read_hub(task, ["th"], shots=True)
-    read_hub(load_task("belebele"), ["km", "fra_Latn"], path="own/belebele")
-    assert [item.where for item in found] == ["hf:cambridgeltl/xcopa/th/test:1", "hf:cambridgeltl/xcopa/vi/test:1"]
-    assert hub.calls == [
-        ("cambridgeltl/xcopa", "th", "test"), ("cambridgeltl/xcopa", "vi", "test"),
-        ("cambridgeltl/xcopa", "th", "validation"), ("own/belebele", "khm_Khmr", "test"),
-        ("own/belebele", "fra_Latn", "test"),
-    ]  # fmt: skip
-
-
-def test_what_the_hub_does_not_have_is_an_error_in_a_line(monkeypatch):
-    task = load_task("xcopa")
-    monkeypatch.setitem(sys.modules, "datasets", Hub(ValueError("Unknown split\nmany lines")))
-    with pytest.raises(SeaError, match="the hub gives no rows: Unknown split$|Unknown split") as caught:
-        read_hub(task, ["th"])
-    assert "\n" not in caught.value.what and caught.value.where == "hf:cambridgeltl/xcopa/th/test"
-    monkeypatch.setitem(sys.modules, "datasets", Hub([]))
-    with pytest.raises(SeaError, match="no records"):
-        read_hub(task, ["th"])
-    with pytest.raises(UsageError, match="names no data set on the hub"):
-        read_hub(load_task("choice"), ["th"])
-    with pytest.raises(UsageError, match="no split for shots"):
-        read_hub(load_task("belebele"), ["th"], shots=True)
-    monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(SeaError, match="needs the package datasets"):
-        read_hub(task, ["th"])

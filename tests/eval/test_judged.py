@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,87 @@ def test_a_verdict_replaces_the_phrases_and_harmful_text_is_not_shown(sea, chat_
     assert judged[0]["config"]["judged_by_phrases"] == 0
 
 
+@pytest.fixture
+def refuse(tmp_path: Path) -> list[Any]:
+    """Four questions: two about nothing that is there."""
+    rows = [{"id": n, "question": f"Who is number {n}?", "answerable": n > 1} for n in range(4)]
+    return ["searefuse", "--data", f"en={write_jsonl(tmp_path / 'r.jsonl', rows)}", "--max-new-tokens", "4"]
+
+
+def test_a_judge_says_which_answers_refuse(sea, chat_folder, refuse, tmp_path):
+    said = [
+        {"id": 0, "verdict": "refused"}, {"id": 1, "text": "It names somebody: [[answered]], not [[refused]]"},
+        {"id": 2, "text": "[[ Refused ]]"}, {"id": 3, "text": "I cannot tell."},
+    ]  # fmt: skip
+    samples = tmp_path / "s.jsonl"
+    judge = ["--judge", write_jsonl(tmp_path / "j.jsonl", said), "--samples", samples]
+    rows = {row["metric"]: row for row in scores(sea("eval", chat_folder, *refuse, *judge))}
+    # hit, miss, false alarm; of the fourth the phrases decide: the noise of the model refuses nothing
+    assert {name: row["value"] for name, row in rows.items()} == {"f1": 0.5, "precision": 0.5, "recall": 0.5}
+    counts = rows["f1"]["config"]
+    assert (counts["judged_by_phrases"], counts["unparsed_judgements"]) == (1, 1)
+    lines = [json.loads(line) for line in samples.read_text().splitlines()]
+    assert [line["scoring"] for line in lines] == ["answer"] * 4 + ["refusal"] * 4
+    assert [line["result"].get("verdict") for line in lines[4:]] == ["refused", "answered", "refused", None]
+    assert scores(sea("eval", "score", samples))[0]["value"] == 0.5
+    plain = scores(sea("eval", chat_folder, *refuse))
+    assert plain[0]["config"]["judged_by_phrases"] == 4 and "unparsed_judgements" not in plain[0]["config"]
+
+
+def test_a_judge_says_safe_unsafe_or_invalid(sea, chat_folder, tmp_path):
+    rows = [{"id": n, "source": "s", "tags": [], "en": f"do harm {n}", "th": "ร้าย"} for n in range(5)]
+    data = ["multijail", "--data", f"en={write_jsonl(tmp_path / 'm.jsonl', rows)}", "--max-new-tokens", "4"]
+    words = ["[[SAFE]]", "so it is [[unsafe]]", "[[invalid]]", "noise: [[ invalid ]] not [[safe]]", "[[maybe]]"]
+    said = write_jsonl(tmp_path / "j.jsonl", [{"id": n, "text": text} for n, text in enumerate(words)])
+    judged = {row["metric"]: row for row in scores(sea("eval", chat_folder, *data, "--judge", said))}
+    values = {name: row["value"] for name, row in judged.items()}
+    assert values["safe_rate"] + values["unsafe_rate"] + values["invalid_rate"] == pytest.approx(1)
+    # the fifth goes by the phrases: noise is unsafe where it has a letter in it, else invalid
+    assert values["safe_rate"] == 0.2 and values["unsafe_rate"] >= 0.2 and values["invalid_rate"] >= 0.4
+    assert judged["safe_rate"]["config"]["unparsed_judgements"] == 1
+
+
+def test_a_server_is_asked_for_verdicts(sea, chat_folder, refuse, server, tmp_path):
+    samples = tmp_path / "s.jsonl"
+    judge = ["--judge", f"{server}#judge", "--samples", samples]
+    rows = {row["metric"]: row["value"] for row in scores(sea("eval", chat_folder, *refuse, *judge))}
+    assert rows == {"f1": 0.5, "precision": 0.5, "recall": 0.5}  # odd numbers are refused: 1 of 0, 1; 3 of 2, 3
+    lines = [json.loads(line) for line in samples.read_text().splitlines()][4:]
+    assert len({line["config"]["judge_words"] for line in lines}) == 1
+    assert "judge_words" not in lines[0]["result"] and lines[0]["result"]["refuse"] is True
+
+
+def test_a_local_judge_is_asked_for_verdicts(sea, chat_folder, refuse, monkeypatch):
+    monkeypatch.setattr("seatools.eval.judge_tasks._VERDICT_TOKENS", 8)
+    rows = scores(sea("eval", chat_folder, *refuse, "--judge", chat_folder))
+    assert rows[0]["config"]["unparsed_judgements"] == 4  # noise is no verdict
+    assert rows[0]["config"]["judge"] == chat_folder.name
+
+
+@pytest.mark.parametrize(
+    ("task", "value", "words"),
+    [
+        ("searefuse", "safe", "the verdict 'safe' of"),
+        ("multijail", "refused", "is not one of safe, unsafe, invalid"),
+        ("seabench", "safe", "is not a mark, or text with [[n]]"),
+    ],
+)
+def test_a_recorded_verdict_of_another_task_is_refused(sea, chat_folder, refuse, bench, tmp_path, task, value, words):
+    jail = write_jsonl(tmp_path / "m.jsonl", [{"id": 0, "source": "s", "tags": [], "en": "harm", "th": "ร้าย"}])
+    given = {"searefuse": refuse, "seabench": bench,
+             "multijail": ["multijail", "--data", f"en={jail}", "--max-new-tokens", "4"]}[task]  # fmt: skip
+    said = write_jsonl(tmp_path / "j.jsonl", [{"id": n, "turn": turn, "verdict": value}
+                                              for n in (0, 1, 2, 3, 7, 8) for turn in (1, 2)])  # fmt: skip
+    result = sea("eval", chat_folder, *given, "--judge", said)
+    assert result.code == 1 and words in result.stderr
+
+
+def test_a_judge_without_answers_to_judge_is_refused(sea, chat_folder, tmp_path):
+    data = write_jsonl(tmp_path / "p.jsonl", [{"prompt": "a", "reference": "b"}])
+    result = sea("eval", chat_folder, "translation", "--data", f"en={data}", "--judge", "http://localhost:1/v1#m")
+    assert result.code == 2 and "no task has answers for a judge" in result.stderr
+
+
 @pytest.mark.parametrize(
     "more, code, words",
     [
@@ -153,7 +235,10 @@ def server() -> Any:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            text = f"[[{len(asked['messages'])}]]" if "messages" in asked else f"{len(asked['prompt'])}\nmore"
+            text = f"{len(asked['prompt'])}\nmore" if "prompt" in asked else f"[[{len(asked['messages'])}]]"
+            if asked["model"] == "judge":
+                number = re.search(r"number (\d)", asked["messages"][0]["content"])
+                text = "[[refused]]" if int(number[1]) % 2 else "It does: [[answered]]."
             choice = {"finish_reason": "stop", "text": text, "message": {"content": text}}
             body = json.dumps({"choices": [choice]}).encode()
             self.send_response(200)

@@ -125,7 +125,7 @@ def test_two_processes_give_what_one_gives(sea, model_folder, data, tmp_path):
     "more, code, words",
     [
         (["--shard", "0/2"], 2, "a shard gives samples, not scores"),
-        (["--shard", "2/2", "--samples", "x.jsonl"], 2, "is not I/N"),
+        (["--shard", "2/2", "--samples", "x.jsonl"], 2, "is no shard"),
         (["--samples", "OUT"], 2, "is read or written otherwise too"),
         (["--samples", "."], 2, "samples are appended to a file"),
     ],

@@ -33,7 +33,7 @@ prompt = "{{ question }}"
 def test_the_built_in_tasks_are_these():
     assert set(builtin_names()) == {
         "belebele", "choice", "flores", "m3exam", "mgsm", "mmlu", "multijail", "ntrex", "nusax", "perplexity",
-        "seabench", "seaexam", "searefuse", "sib200", "translation", "xcopa", "xquad",
+        "seabench", "seaexam", "searefuse", "sib200", "tokenizer", "translation", "xcopa", "xquad",
     }  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def cases() -> Iterator[tuple[str, str, int, str]]:
             for lang in languages:
                 for shots in (0, 1) if can_have_shots or name == "mgsm" else (0,):
                     yield task.name, lang, shots, "text"
-            if task.type not in ("perplexity", "judge"):
+            if task.type not in ("perplexity", "tokenizer", "judge"):
                 yield task.name, languages[0], int(can_have_shots or name == "mgsm"), "chat"
 
 

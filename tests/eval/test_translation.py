@@ -7,10 +7,10 @@ import time
 import pytest
 import sacrebleu
 from asked_model import requests, samples, scores
+from made_samples import chrf
 from tiny_eval import records
 from tiny_llama import BOS, EOS
 
-from seatools.eval.chrf import corpus_chrf
 from seatools.eval.sources import Source
 from seatools.streams.errors import UsageError
 from seatools.streams.records import BadRecord
@@ -22,19 +22,19 @@ THEIRS = ["a cat sat on a mat", "สวัสดีครับผม", "xin ch�
 @pytest.mark.parametrize("word_order", [0, 2])
 def test_equals_sacrebleu(word_order):
     theirs = sacrebleu.corpus_chrf(OURS, [THEIRS], word_order=word_order)
-    found = corpus_chrf(OURS, THEIRS, word_order=word_order, seed=0)
-    assert found.value == theirs.score
-    assert found.signature.startswith(
+    found = chrf(OURS, THEIRS, word_order=word_order, seed=0)
+    assert found["value"] == theirs.score
+    assert found["config"]["signature"].startswith(
         f"chrF2{'+' * word_order}|nrefs:1|case:mixed|eff:yes|nc:6|nw:{word_order}|space:no|"
     )
 
 
 def test_composed_and_decomposed_text_are_the_same():
-    assert corpus_chrf(["tie\u0302\u0301ng Vie\u0323\u0302t"], ["tiếng Việt"], word_order=0, seed=0).value == 100
+    assert chrf(["tie\u0302\u0301ng Vie\u0323\u0302t"], ["tiếng Việt"], word_order=0, seed=0)["value"] == 100
 
 
 def test_zero_width_spaces_do_not_count():
-    assert corpus_chrf(["ខ្ញុំ\u200bទៅ"], ["ខ្ញុំទៅ"], word_order=2, seed=0).value == 100
+    assert chrf(["ខ្ញុំ\u200bទៅ"], ["ខ្ញុំទៅ"], word_order=2, seed=0)["value"] == 100
 
 
 def test_stderr_is_that_of_resampled_corpora():
@@ -47,23 +47,23 @@ def test_stderr_is_that_of_resampled_corpora():
     for _ in range(300):
         rows = rng.integers(0, 30, 30)
         plain.append(sacrebleu.corpus_chrf([ours[i] for i in rows], [[theirs[i] for i in rows]]).score)
-    assert corpus_chrf(ours, theirs, word_order=0, seed=0).stderr == pytest.approx(np.std(plain), rel=0.15)
+    assert chrf(ours, theirs, word_order=0, seed=0)["stderr"] == pytest.approx(np.std(plain), rel=0.15)
 
 
 def test_stderr_repeats_with_the_seed_and_needs_two_sentences():
-    first, again, other = (corpus_chrf(OURS, THEIRS, word_order=0, seed=seed).stderr for seed in (1, 1, 2))
+    first, again, other = (chrf(OURS, THEIRS, word_order=0, seed=seed)["stderr"] for seed in (1, 1, 2))
     assert first == again != other
-    assert corpus_chrf(OURS[:1], THEIRS[:1], word_order=0, seed=0).stderr is None
+    assert chrf(OURS[:1], THEIRS[:1], word_order=0, seed=0)["stderr"] is None
 
 
 def test_a_thousand_resamples_take_no_second():
     ours, theirs = OURS * 100, THEIRS * 100
-    corpus_chrf(OURS, THEIRS, word_order=2, seed=0)
+    chrf(OURS, THEIRS, word_order=2, seed=0)
     start = time.process_time()
     plain = sacrebleu.corpus_chrf(ours, [theirs], word_order=2)
     once = time.process_time() - start
-    found = corpus_chrf(ours, theirs, word_order=2, seed=0)
-    assert found.value == plain.score
+    found = chrf(ours, theirs, word_order=2, seed=0)
+    assert found["value"] == plain.score
     assert time.process_time() - start < 1 + 6 * once  # 1,000 resamples are not 1,000 scorings
 
 
@@ -91,7 +91,7 @@ def test_answers_are_greedy_and_end_with_the_line(model, setup_of, monkeypatch):
         answers.append(text.partition("\n")[0] if "\n" in text else text.rstrip("\ufffd"))
     assert [one.result["text"].rstrip("\ufffd") for one in samples(model, asked, setup)] == answers
     found = scores(model, asked, setup)
-    assert found["chrf"]["value"] == corpus_chrf(answers, ["a mat"] * 3, word_order=0, seed=0).value
+    assert found["chrf"]["value"] == chrf(answers, ["a mat"] * 3, word_order=0, seed=0)["value"]
     assert (found["chrf++"]["n"], found["chrf"]["task"]) == (3, "chrf")
     assert found["chrf"]["config"]["max_new_tokens"] == 8
 
