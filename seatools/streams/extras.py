@@ -11,6 +11,7 @@ EXTRAS = {
     "matplotlib": "plot", "vllm": "vllm", "kernels": "kernels", "pycld2": "lid", "fasttext": "lid", "gigatoken": "fast",
     "gensim": "vectors", "pythainlp": "segment", "khmercut": "segment", "laonlp": "segment",
     "tensorboard": "tensorboard", "wandb": "wandb", "trackio": "trackio", "torchao": "fp8",
+    "datasets": "hub",
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.zstd_stream import MAGIC, ZstdStream
@@ -26,6 +26,7 @@ _SIDECARS = (".manifest.json", ".quarantine.jsonl")
 _GZIP = b"\x1f\x8b"
 SPOOL_PREFIX = ".sea-stdin-"
 _LABEL = re.compile(r"([A-Za-z][A-Za-z0-9_.-]*)=(.*)", re.DOTALL)
+_TWICE = re.compile(r"(?:\*\*/+){2,}")
 BUFFER = 1 << 20
 
 
@@ -78,6 +79,9 @@ def shown_together(paths: Sequence[str]) -> str:
 def _expand_one(spec: str) -> list[str]:
     if spec == "-":
         return ["-"]
+    if "\0" in spec:
+        raise SeaError(f"{ascii(spec[:60])} is no path: it holds a NUL character")
+    spec = _TWICE.sub("**/", spec)  # each further one would walk the whole tree again below every folder of it
     if spec.startswith("@"):
         return _listed(spec[1:])
     if os.path.isdir(spec):
@@ -134,6 +138,9 @@ def open_input(path: str) -> IO[bytes]:
     """Open a file or stdin (`-`) for reading bytes, decompressed. The caller closes it."""
     raw = _standard_input() if path == "-" else open(path, "rb", buffering=BUFFER)  # noqa: SIM115
     head = raw.peek(4)[:4] if isinstance(raw, io.BufferedReader) else b""
+    if 0 < len(head) < 4 and _begins_magic(head):  # a pipe that gave a byte or two so far
+        raw = io.BufferedReader(_Again(raw.read(4), raw), BUFFER)
+        head = raw.peek(4)[:4]
     if head.startswith(_GZIP):
         import gzip
 
@@ -148,6 +155,35 @@ def open_input(path: str) -> IO[bytes]:
         what = f"named {extension} but " + ("its first bytes are not" if head else "empty")
         raise SeaError(f"{shown(path)}: {what}", fix="rename it, or compress it again")
     return raw
+
+
+def _begins_magic(head: bytes) -> bool:
+    """Whether this may become the magic number of a compressed stream with more bytes."""
+    return (
+        _GZIP.startswith(head) or b"\x28\xb5\x2f\xfd".startswith(head) or head[1:] == b"\x2a\x4d\x18"[: len(head) - 1]
+    )
+
+
+class _Again(io.RawIOBase):
+    """A stream whose first bytes were read already."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head, self._rest = head, rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        data = self._head or self._rest.read1(len(view))  # type: ignore[attr-defined]
+        view[: len(data)] = data
+        self._head = b""
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._rest.close()
+        super().close()
 
 
 def _standard_input() -> BinaryIO:

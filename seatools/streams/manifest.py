@@ -1,14 +1,15 @@
 """`OUT.manifest.json`: how an output was made. Everything but `run` (clock, host) repeats with the same inputs.
 
-Holds the tool's version, the command line, the resolved options, the seed, inputs and outputs with bytes and
-sha256, counts, and rejects by reason. It is written after the output, so an output without one is incomplete.
+Holds the tool's version, the command line and what configuration added to it, the resolved options, the seed, inputs
+and outputs with bytes and sha256, counts, and rejects by reason. An input that was itself made by sea has the digest of
+its manifest (`parent`), so a chain can be followed; `streams/provenance.py` reads it. It is written after the output,
+so an output without one is incomplete. Schema 2 added `settings`, `parent` and `run.folder`.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -18,18 +19,12 @@ from typing import Any
 import orjson
 
 from seatools import __version__
+from seatools.streams.command_line import current
 from seatools.streams.digests import MODEL_FILES, folder_digest, sha256_file
 from seatools.streams.outputs import write_atomic
+from seatools.streams.provenance import manifest_path, parent_digest
 
-SCHEMA = 1
-
-
-def manifest_path(output: str | Path) -> Path:
-    """Beside the output: `OUT` -> `OUT.manifest.json`."""
-    name = str(output).rstrip("/")
-    if os.path.basename(name) in ("", ".", ".."):  # these have no name to put an ending to
-        name = os.path.abspath(name)
-    return Path(f"{name}.manifest.json")
+SCHEMA = 2
 
 
 @dataclass
@@ -63,6 +58,8 @@ class Manifest:
         elif os.path.isfile(path):
             row["bytes"] = os.path.getsize(path)
             row["sha256"] = digest or self._digest(path)
+        if str(path) != "-" and (parent := parent_digest(path)) is not None:
+            row["parent"] = parent
         self.inputs.append(row | more)
 
     def add_inputs(self, paths: Iterable[str | Path], stdin_digest: str | None = None) -> None:
@@ -75,11 +72,13 @@ class Manifest:
         named = [Path(output) for output in outputs if output is not None and str(output) != "-"]
         named = [output for output in named if output.is_file() or output.is_dir()]
         rows = [self._output(output) for output in named]
+        line = current()
         body = {
             "schema": SCHEMA,
             "tool": f"sea {__version__}",
             "command": self.command,
-            "argv": _plain(sys.argv[1:]),
+            "argv": _plain(line.argv),
+            "settings": _plain(line.settings),
             "options": _plain(self.options),
             "seed": self.seed,
             "inputs": self.inputs,
@@ -89,6 +88,7 @@ class Manifest:
             "run": {
                 "started": _clock(self.started),
                 "finished": _clock(time.time()),
+                "folder": _plain(os.getcwd()),
                 "host": platform.node(),
                 "python": platform.python_version(),
                 "platform": platform.platform(),

@@ -36,7 +36,7 @@ def check_output(path: str | Path | None, *, force: bool = False, inputs: Iterab
         parts = (file for pattern in MODEL_FILES for file in Path(source).glob(pattern))
         if any(same_file(target, file) for file in (source, *parts)):
             raise UsageError(f"{target} is both input and output", fix="write to another path")
-    if _special(target):
+    if is_special(target):
         return
     if target.exists() and not force:
         raise UsageError(f"{target} exists", fix="--force replaces it")
@@ -48,7 +48,7 @@ def check_output(path: str | Path | None, *, force: bool = False, inputs: Iterab
         raise UsageError(f"{manifest} is a folder, and the output's manifest goes there", fix="move it away")
 
 
-def _special(path: Path) -> bool:
+def is_special(path: Path) -> bool:
     """A pipe, a device: written to directly, never replaced."""
     try:
         mode = path.stat().st_mode
@@ -71,7 +71,7 @@ def open_output(
             yield stream
         return
     target = Path(path)
-    if _special(target):
+    if is_special(target):
         with open(target, "wb") as raw:
             if binary:
                 _refuse_terminal(raw)

@@ -198,9 +198,10 @@ def check_responses(value: dict[str, Any]) -> None:
 
 
 def check_preference(value: dict[str, Any]) -> None:
-    """A preference record: `prompt`, `chosen`, `rejected`, strings or messages."""
+    """A preference record: `chosen` and `rejected`, and `prompt` unless both begin with it; strings or messages."""
     for key in ("prompt", "chosen", "rejected"):
-        _turn(value, key)
+        if key != "prompt" or value.get(key) is not None:
+            _turn(value, key)
     if value["chosen"] == value["rejected"]:
         raise BadRecord("identical answers", "chosen and rejected are the same")
     for key in ("chosen", "rejected"):

@@ -6,12 +6,14 @@ Errors name the file: a foreign file, a header that does not fit, a file cut off
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from seatools.streams.errors import SeaError, UsageError
+from seatools.streams.parsed import parse_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 _DTYPES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bool": "BOOL", "uint8": "U8", "int8": "I8",
     "uint16": "U16", "int16": "I16", "uint32": "U32", "int32": "I32", "uint64": "U64", "int64": "I64",
+}  # fmt: skip
+DTYPE_BITS = {
+    "F64": 64, "I64": 64, "U64": 64, "C64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16, "I16": 16,
+    "U16": 16, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8, "I8": 8, "U8": 8, "BOOL": 8, "F4": 4,
 }  # fmt: skip
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 
@@ -37,28 +43,51 @@ def read_header(path: str | Path) -> tuple[dict[str, dict[str, Any]], dict[str, 
             length = int.from_bytes(stream.read(8), "little")
             if size < 8 or length > min(MAX_HEADER_BYTES, size - 8):
                 raise SeaError(f"{path}: not a safetensors file, or cut off inside its header")
-            header = json.loads(stream.read(length))
+            text = stream.read(length)
+            header = parse_json(text, unique=True)
     except OSError as error:
         raise SeaError(f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise SeaError(f"{path}: not a safetensors file: its header is not JSON") from error
-    if not isinstance(header, dict):
+    if not isinstance(header, dict) or not text.startswith(b"{"):
         raise SeaError(f"{path}: not a safetensors file: its header is not an object")
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise SeaError(f"{path}: the metadata in its header is not text by name")
     end = 0
-    for name, entry in header.items():
-        try:
-            end = max(end, entry["data_offsets"][1])
-            len(entry["shape"]), entry["dtype"]
-        except (KeyError, TypeError, IndexError) as error:
-            raise SeaError(f'{path}: tensor "{name}" has no valid entry in the header') from error
+    for name, entry in sorted(header.items(), key=_place):
+        if not _is_entry(entry):
+            raise SeaError(f'{path}: tensor "{name}" has no valid entry in the header')
+        if entry["data_offsets"][0] != end:
+            raise SeaError(f'{path}: tensor "{name}" does not begin where the tensor before it ends')
+        end = entry["data_offsets"][1]
     if size != 8 + length + end:
         raise SeaError(
             f"{path}: {size:,} bytes where its header promises {8 + length + end:,}", fix="fetch or make it again"
         )
+    for name, entry in header.items():
+        num_bytes, bits = entry["data_offsets"][1] - entry["data_offsets"][0], DTYPE_BITS.get(entry["dtype"])
+        if bits is not None and math.prod(entry["shape"]) * bits != num_bytes * 8:
+            what = f"{num_bytes:,} bytes, which its shape does not explain"
+            raise SeaError(f'{path}: tensor "{name}" has no valid entry in the header: {what}')
     return header, metadata, 8 + length
+
+
+def _place(item: tuple[str, Any]) -> tuple[int, int]:
+    """Where a tensor is, for sorting; what is no entry comes first."""
+    return tuple(item[1]["data_offsets"]) if _is_entry(item[1]) else (-1, -1)
+
+
+def _is_entry(entry: Any) -> bool:
+    """Whether an entry of a header has a dtype, a shape and a place."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
+        return False
+    shape: Any = entry.get("shape")
+    place: Any = entry.get("data_offsets")
+    for numbers in (shape, place):
+        if not isinstance(numbers, list) or not all(type(number) is int and number < 1 << 63 for number in numbers):
+            return False
+    return min(shape, default=0) >= 0 and len(place) == 2 and place[0] <= place[1]
 
 
 def map_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -5,14 +5,15 @@ Cost: config.json, the index, and one header a file.
 
 from __future__ import annotations
 
-import json
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seatools.streams.errors import SeaError
 from seatools.streams.float_bits import STORED
+from seatools.streams.parsed import parse_json
 from seatools.streams.tensors import read_header
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def vocabulary_config(config: dict[str, Any]) -> dict[str, Any]:
 def read_json_object(path: Path) -> dict[str, Any]:
     """A small JSON file of a model folder; SeaError for one that is missing, is no JSON or no object."""
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise SeaError(f"{path} does not exist", fix="give a Hugging Face model folder") from error
     except (ValueError, OSError) as error:
@@ -88,7 +89,7 @@ def weight_files(folder: Path) -> tuple[list[str], dict[str, Any] | None]:
     for name in names:
         if Path(name).name != name:
             raise SeaError(f'{folder / INDEX} names "{name}", which is not a file of this folder')
-        if not (folder / name).is_file():
+        if not os.path.isfile(folder / name):
             raise SeaError(f"{folder / name} is missing, and {INDEX} names it", fix="fetch it again")
     return names, index
 

@@ -2,7 +2,8 @@
 
 A template is a Jinja program that comes with a tokenizer and turns messages into one string. It runs in the same
 sandbox, with the same filters and globals, as transformers 5.23 (`utils/chat_template_utils.py`) gives it, so that a
-model sees at training time exactly what it will see when it is served; the tests compare the two. A template with
+model sees at training time exactly what it will see when it is served; the tests compare the two. What a rendering may
+compute is bounded besides (template_limits.py). A template with
 `strftime_now` renders today's date, as it does there. Rendering costs about 20 us a message; a template is compiled
 once a process. `ChatTemplate` holds only strings, so it travels to worker processes.
 """
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from seatools.streams.errors import SeaError
+from seatools.streams.parsed import parse_json
 
 if TYPE_CHECKING:
     import jinja2
@@ -51,6 +53,12 @@ class ChatTemplate:
                 where=f"{self.path}: line {error.lineno} of the template",
                 fix="mend the template, or give another with --chat-template FILE",
             ) from None
+        except Exception as error:  # RecursionError, ValueError for a number of 5,000 digits, SyntaxError, ...
+            raise SeaError(
+                f"the chat template cannot be compiled: {str(error)[:200] or type(error).__name__}",
+                where=self.path,
+                fix="mend the template, or give another with --chat-template FILE",
+            ) from None
 
     def with_defaults(self, variables: Mapping[str, str]) -> ChatTemplate:
         """The same template with `variables` for those that its tokenizer configuration does not name."""
@@ -62,8 +70,11 @@ class ChatTemplate:
         Equals transformers' `apply_chat_template(messages, tokenize=False)`: keys whose value is null are dropped.
         Raises SeaError, naming the template's file, when the template refuses the conversation or fails on it.
         """
+        from seatools.text.template_limits import within_limits
+
         try:
-            return _compile(self.source).render(
+            return within_limits(
+                _compile(self.source).render,
                 messages=[_plain_message(message) for message in messages],
                 tools=None,
                 documents=None,
@@ -112,10 +123,10 @@ def load_chat_template(path: str | Path, *, tokenizer_path: str | Path | None = 
     config_path = folder / "tokenizer_config.json"
     source = _read_json(config_path).get("chat_template")
     if isinstance(source, list):
-        named = {entry.get("name"): entry.get("template") for entry in source if isinstance(entry, dict)}
+        named = {str(entry.get("name")): entry.get("template") for entry in source if isinstance(entry, dict)}
         if "default" not in named:
             raise SeaError(
-                f"several chat templates and none is named default: {', '.join(sorted(map(str, named)))}",
+                f"several chat templates and none is named default: {', '.join(sorted(named))}",
                 where=str(config_path),
                 fix="save the one you want to a file and give it with --chat-template FILE",
             )
@@ -146,7 +157,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_bytes())
     except ValueError as error:
         raise SeaError(f"not valid JSON: {error}", where=str(path)) from None
     if not isinstance(config, dict):
@@ -167,8 +178,9 @@ def _plain_message(message: Mapping[str, Any]) -> dict[str, Any]:
 def _compile(source: str) -> jinja2.Template:
     """Compile in the environment of transformers' `_cached_compile_jinja_template`."""
     import jinja2.ext
-    import jinja2.sandbox
     import jinja2.utils
+
+    from seatools.text.template_limits import BoundedEnvironment, guarded
 
     class GenerationTag(jinja2.ext.Extension):
         """Accepts `{% generation %}...{% endgeneration %}` and renders its body."""
@@ -211,10 +223,10 @@ def _compile(source: str) -> jinja2.Template:
             if isinstance(name, str) and name.startswith("_"):
                 raise jinja2.exceptions.SecurityError(f"a namespace cannot hold the underscored attribute {name!r}")
 
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+    environment = BoundedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, jinja2.ext.loopcontrols]
     )
-    environment.filters["tojson"] = _to_json
+    environment.filters["tojson"] = guarded("tojson", _to_json)
     environment.globals.update(
         raise_exception=_raise_exception, strftime_now=_strftime_now, dict=Dictionary(), namespace=Namespace
     )

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 from seatools.streams.cores import available_cores
 from seatools.streams.errors import SeaError
 from seatools.text.byte_alphabet import unspell
-from seatools.text.special_tokens import AddedToken, TokenConfig, merge_added, read_added
+from seatools.text.engine_errors import explained
+from seatools.text.special_tokens import AddedToken, TokenConfig, is_id, merge_added, read_added
 from seatools.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ class JsonTokenizer(Tokenizer):
         if model.get("dropout"):
             self.notes.append(f"{where} asks for BPE dropout {model['dropout']}, which is switched off")
             model = {**model, "dropout": None}
-        own = [read_added(token, where, id=_added_id(token, where)) for token in parsed.get("added_tokens") or []]
+        listed = parsed.get("added_tokens") or []
+        if not isinstance(listed, list):
+            raise SeaError(f"{where}: its added_tokens are no list", fix="get the file again")
+        own = [read_added(token, where, id=_added_id(token, where)) for token in listed]
         size = max(self.vocabulary.values()) + 1
         tokens, notes = merge_added(own, config, self.vocabulary.get, size)
         self.notes += notes
@@ -114,8 +118,9 @@ class JsonTokenizer(Tokenizer):
 
     def _template(self) -> tuple[list[int], list[int]]:
         """The ids that the post-processor puts before and after a text; found by encoding one."""
-        plain: list[int] = self.engine.encode("a", add_special_tokens=False).ids
-        full: list[int] = self.engine.encode("a", add_special_tokens=True).ids
+        with explained("tokenizers cannot encode with it", self.path):
+            plain: list[int] = self.engine.encode("a", add_special_tokens=False).ids
+            full: list[int] = self.engine.encode("a", add_special_tokens=True).ids
         for start in range(len(full) - len(plain) + 1):
             if plain and full[start : start + len(plain)] == plain:
                 return full[:start], full[start + len(plain) :]
@@ -127,6 +132,11 @@ class JsonTokenizer(Tokenizer):
 
     def _encode_batch(self, texts: list[str], special: bool, workers: int) -> list[list[int]]:
         engine = self._special_engine if special else self.engine
+        with explained("tokenizers cannot encode a text", self.path, fix="look at the model's unk_token"):
+            return self._encode_with(engine, texts, workers)
+
+    @staticmethod
+    def _encode_with(engine: tokenizers.Tokenizer, texts: list[str], workers: int) -> list[list[int]]:
         if workers == 1 or len(texts) == 1:
             # A batch of one runs on one core; the engine has no other way to limit its threads for one call.
             return [engine.encode_batch_fast([text], add_special_tokens=False)[0].ids for text in texts]
@@ -137,7 +147,8 @@ class JsonTokenizer(Tokenizer):
 
     def decode(self, ids: Sequence[int], *, skip_special: bool = True) -> str:
         known = [int(id) for id in ids if 0 <= id < self.vocab_size]
-        return self.engine.decode(known, skip_special_tokens=skip_special)
+        with explained("tokenizers cannot decode with it", self.path):
+            return self.engine.decode(known, skip_special_tokens=skip_special)
 
     def _piece(self, id: int) -> str | None:
         # The engine gives the normalised form of an added token that is matched in normalised text.
@@ -199,7 +210,7 @@ def vocabulary_of(model: dict[str, Any], where: Path) -> dict[str, int]:
     try:
         if model["type"] == "Unigram":
             return {str(piece): id for id, (piece, _) in enumerate(vocabulary)}
-        if all(type(id) is int and id >= 0 for id in vocabulary.values()):
+        if all(map(is_id, vocabulary.values())):
             return dict(vocabulary)
     except (TypeError, ValueError, AttributeError):
         pass
@@ -208,6 +219,8 @@ def vocabulary_of(model: dict[str, Any], where: Path) -> dict[str, int]:
 
 def check_merges(merges: Any, vocabulary: dict[str, int], where: Path) -> None:
     """`SeaError` for the first merge that is none or needs a piece that is not there (tokenizers panics at some)."""
+    if not isinstance(merges, list):
+        raise SeaError(f"{where}: its merges are no list", fix="get the file again")
     pairs = [merge.split(" ") if isinstance(merge, str) else merge for merge in merges]
     try:
         if all(left in vocabulary and right in vocabulary and left + right in vocabulary for left, right in pairs):
@@ -228,7 +241,7 @@ def check_merges(merges: Any, vocabulary: dict[str, int], where: Path) -> None:
 
 def _added_id(token: Any, where: Path) -> int:
     id = token.get("id") if isinstance(token, dict) else None
-    if type(id) is not int or id < 0:
+    if not is_id(id):
         raise SeaError(f"{where}: the added token {token!r} has no id", fix="get the file again")
     return id
 
@@ -236,10 +249,8 @@ def _added_id(token: Any, where: Path) -> int:
 def _build_engine(json_model: dict[str, Any], where: Path) -> tokenizers.Tokenizer:
     import tokenizers
 
-    try:
+    with explained("tokenizers cannot load it", where):
         engine = tokenizers.Tokenizer.from_str(json.dumps(json_model))
-    except Exception as error:  # tokenizers raises bare Exception for whatever it cannot parse
-        raise SeaError(f"{where}: tokenizers cannot load it: {error}", fix="get the file again") from None
     engine.no_padding()
     engine.no_truncation()
     return engine

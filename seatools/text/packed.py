@@ -22,6 +22,7 @@ import numpy as np
 from seatools.streams.digests import sha256_file
 from seatools.streams.errors import SeaError
 from seatools.streams.outputs import open_output
+from seatools.streams.parsed import parse_json
 from seatools.streams.tensors import map_tensors, save_tensors
 from seatools.text.packing import Rows
 
@@ -198,7 +199,7 @@ class PackedData:
     @property
     def sources(self) -> list[str]:
         """The names that `source_id` counts."""
-        return json.loads(self.metadata["sources"])
+        return parse_json(self.metadata["sources"])
 
     def row(self, i: int) -> list[tuple[np.ndarray, np.ndarray]]:
         """(ids uint32 [n], loss_mask uint8 [n]) of each document in row i, as views into the file."""
@@ -242,7 +243,7 @@ def read_packed(path: str | Path) -> PackedData:
             raise _damaged(path, f"{name} is {tensors[name].dtype} {list(tensors[name].shape)}, not a list of {dtype}")
     data = PackedData(path=path, metadata=metadata, **tensors)
     try:
-        counts = data.row_length, data.num_targets, int(metadata["num_tokens"]), len(data.sources)
+        counts = data.row_length, data.num_targets, int(metadata["num_tokens"]), len(_names(data.sources))
         digest_given = bool(metadata["tokenizer_digest"])
     except (KeyError, ValueError, TypeError) as error:
         raise _damaged(path, f"its metadata: {error}") from None
@@ -252,7 +253,7 @@ def read_packed(path: str | Path) -> PackedData:
     for sound, what in (
         (digest_given, "no tokenizer digest"),
         (len(data.input_ids) == len(data.loss_mask) == num_tokens, "another number of tokens than masks"),
-        (num_targets <= num_tokens, "more targets than tokens"),
+        (0 <= num_targets <= num_tokens, "more targets than tokens"),
         (len(data.doc_lens) == len(data.source_id), "another number of documents than sources"),
         (not (data.doc_lens == 0).any(), "an empty document"),
         (_are_offsets(data.row_docs, len(data.doc_lens)), "row offsets that do not count its documents"),
@@ -266,6 +267,13 @@ def read_packed(path: str | Path) -> PackedData:
     if int(np.diff(data.row_tokens).max(initial=0)) > row_length:
         raise _damaged(path, f"a row longer than {row_length}")
     return data
+
+
+def _names(sources: object) -> list[str]:
+    """ValueError for what is no list of names."""
+    if not isinstance(sources, list) or not all(isinstance(name, str) for name in sources):
+        raise ValueError("its sources are no list of names")
+    return sources
 
 
 def _damaged(path: str, what: str) -> SeaError:

@@ -7,6 +7,7 @@ own, so nothing is copied and no array spans two of them.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def shard_paths(folder: str | Path) -> list[str]:
     for path, note in zip(found, notes, strict=True):
         part, parts = note.get("part", ""), note.get("parts", "")
         again = "fetch or make the folder again"
-        if not (part.isdecimal() and parts.isdecimal()):
+        if not (re.fullmatch("[0-9]{1,9}", part) and re.fullmatch("[0-9]{1,9}", parts)):
             fix = "name the files, or make the folder with sea mix --shard-size"
             raise SeaError(f"{path}: it does not say which of how many parts it is", fix=fix)
         if parts != notes[0]["parts"]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from seatools.streams.errors import SeaError
 from seatools.text.agreement import check_same_pieces, compare_encodings
+from seatools.text.engine_errors import explained
 from seatools.text.huggingface_json import JsonTokenizer
 from seatools.text.special_tokens import AddedToken, TokenConfig, merge_added, read_bytes
 from seatools.text.tokenizer import Tokenizer
@@ -47,7 +48,8 @@ class SentencePieceTokenizer(Tokenizer):
         self._serialized = read_bytes(model_path)
         self.engine = _load_engine(self._serialized, model_path)
         self._num_pieces: int = self.engine.vocab_size()
-        spec = self.model_proto.trainer_spec
+        with explained("protobuf cannot read it", model_path):
+            spec = self.model_proto.trainer_spec
         if spec.model_type not in KINDS:
             raise SeaError(
                 f"{model_path} is a SentencePiece model of type {'word' if spec.model_type == 3 else 'char'}",
@@ -227,7 +229,8 @@ def _load_engine(serialized: bytes, model_path: Path) -> SentencePieceProcessor:
     engine = SentencePieceProcessor()
     try:
         engine.LoadFromSerializedProto(serialized)
-    except RuntimeError as error:
+        engine.IdToPiece(list(range(engine.vocab_size())))
+    except (RuntimeError, ValueError, OSError) as error:  # UnicodeDecodeError: a piece, or the message, is not UTF-8
         raise SeaError(
             f"{model_path} is not a SentencePiece model: {str(error).strip()}", fix="get the file again; it may be cut"
         ) from None

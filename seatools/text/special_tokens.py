@@ -9,15 +9,20 @@ an id is put after the last id. A token is a string, or a dict with `content` an
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from seatools.streams.errors import SeaError
+from seatools.streams.parsed import parse_json
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 CONFIG_NAMES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+MAX_IDS = 1 << 24
+"""Ids are below this. The largest vocabularies have a million pieces; tables with a row an id are made of what a file
+says, and 2^32 rows for one damaged number are more than a machine has."""
 TEMPLATE_NAMES = ("chat_template.jinja", "chat_template.json")
 # The module that tokenizer_config.json names where the pre-tokenizer was changed (`vocab_extend/json_files.py`).
 AS_SAVED = "tokenizer_as_saved.py"
@@ -78,12 +83,14 @@ def read_json(path: Path) -> Any:
     """The JSON of a file; `SeaError` with its line if it is none."""
     text = read_bytes(path)
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         place = f"{path}:{error.lineno}"
         raise SeaError(f"not valid JSON ({error.msg})", where=place, fix="get the file again; it may be cut") from None
-    except (UnicodeDecodeError, RecursionError):
+    except UnicodeDecodeError:
         raise SeaError(f"{path} is not a JSON file in UTF-8", fix="get the file again") from None
+    except ValueError as error:
+        raise SeaError(f"{path} is not a JSON file that can be used: {error}", fix="get the file again") from None
 
 
 def read_bytes(path: Path) -> bytes:
@@ -95,6 +102,11 @@ def read_bytes(path: Path) -> bytes:
     if not data.strip():
         raise SeaError(f"{path} is empty", fix="get the file again; the download may have failed")
     return data
+
+
+def is_id(value: Any) -> TypeGuard[int]:
+    """Whether a file's value is an id of a token: a number below MAX_IDS."""
+    return type(value) is int and 0 <= value < MAX_IDS
 
 
 def read_added(value: Any, place: Path, *, id: int | None = None, special: bool | None = None) -> AddedToken:
@@ -126,17 +138,15 @@ def read_config(folder: Path) -> TokenConfig:
     added: list[AddedToken] = []
     if overrides:
         for key, value in _mapping(values["added_tokens_decoder"], source).items():
-            if not str(key).isdecimal():
+            if not re.fullmatch("[0-9]{1,9}", key):
                 raise SeaError(f"{source}: added_tokens_decoder has the key {key!r}", fix="its keys are ids")
             added.append(read_added(value, source, id=int(key)))
     else:
         said |= objects.get("special_tokens_map.json", {})
-    named = {
-        name: read_added(said[name], source, special=True) if said[name] else None  # "" means none, as null does
-        for name in NAMED
-        if name in said
-    }
+    named = {name: _named(said[name], source) for name in NAMED if name in said}
     lists = said.get("extra_special_tokens") or said.get("additional_special_tokens") or []
+    if not isinstance(lists, list | dict):
+        raise SeaError(f"{source}: the list of further special tokens is {lists!r}", fix="write a list of strings")
     extra = [
         read_added(token, source, special=True)
         for token in (lists.values() if isinstance(lists, dict) else lists)
@@ -145,7 +155,7 @@ def read_config(folder: Path) -> TokenConfig:
     if not overrides and "added_tokens.json" in objects:
         specials = {token.content for token in (*named.values(), *extra) if token is not None}
         for content, id in objects["added_tokens.json"].items():
-            if not isinstance(id, int) or isinstance(id, bool) or id < 0:
+            if not is_id(id):
                 raise SeaError(f"{present['added_tokens.json']}: {content!r} has the id {id!r}", fix="ids are numbers")
             special = content in specials
             added.append(AddedToken(content=content, id=id, special=special, normalized=not special))
@@ -162,6 +172,12 @@ def read_config(folder: Path) -> TokenConfig:
             *(folder / name for name in (*TEMPLATE_NAMES, AS_SAVED) if (folder / name).is_file()),
         ),
     )
+
+
+def _named(value: Any, source: Path) -> AddedToken | None:
+    """A named token; an empty one means none, as null does."""
+    token = read_added(value, source, special=True) if value else None
+    return token if token is not None and token.content else None
 
 
 def _mapping(value: Any, source: Path) -> dict[str, Any]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from seatools.streams.errors import SeaError
+from seatools.streams.parsed import parse_json
 from seatools.text.documents import Documents
 from seatools.text.tokenizer import Tokenizer
 
@@ -20,7 +20,7 @@ def stop_ids(tokenizer: Tokenizer, model_path: Path) -> frozenset[int]:
         if not file.is_file():
             continue
         try:
-            named = json.loads(file.read_bytes()).get("eos_token_id")
+            named = parse_json(file.read_bytes()).get("eos_token_id")
         except (ValueError, AttributeError) as error:
             raise SeaError("is not a JSON object", where=str(file)) from error
         ids |= {id_ for id_ in (named if isinstance(named, list) else [named]) if isinstance(id_, int)}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seatools.streams.errors import SeaError
+from seatools.text.special_tokens import is_id
 from seatools.text.tiktoken_ranks import TiktokenTokenizer
 
 # What files without `special_tokens` mean (mistral_common's DEPRECATED_SPECIAL_TOKENS), and which may leave them out.
@@ -51,7 +52,7 @@ def is_tekken(parsed: Any) -> bool:
 
 def _count(config: dict[str, Any], name: str, where: Path) -> int:
     value = config.get(name)
-    if type(value) is not int or value < 0:
+    if not is_id(value):
         raise SeaError(f"{where}: {name} is {value!r}, not a number", fix="get the file again")
     return value
 
@@ -65,6 +66,8 @@ def _special_ids(parsed: dict[str, Any], num_special: int, where: Path) -> dict[
                 f"{where} names no special tokens, which version {version!r} must do", fix="get the file again"
             )
         entries = [{"rank": rank, "token_str": text} for rank, text in enumerate(_UNNAMED_SPECIAL)]
+    if not isinstance(entries, list):
+        raise SeaError(f"{where}: its special_tokens are no list", fix="get the file again")
     texts: list[str] = []
     for entry in entries:
         text = entry.get("token_str") if isinstance(entry, dict) else None

@@ -18,8 +18,9 @@ from pathlib import Path
 
 from seatools.streams.errors import SeaError, UsageError
 from seatools.text.agreement import PROBES
+from seatools.text.engine_errors import is_panic
 from seatools.text.pretokenizer_presets import PRESETS
-from seatools.text.special_tokens import read_bytes
+from seatools.text.special_tokens import MAX_IDS, read_bytes
 from seatools.text.tokenizer import Tokenizer
 
 
@@ -137,11 +138,6 @@ class TiktokenTokenizer(Tokenizer):
         yield b"".join(b"%d %d " % (id, len(data)) + data for id, data in sorted(self._pieces.items()))
 
 
-def is_panic(error: BaseException) -> bool:
-    """True for a panic of the Rust side, which is no `Exception` and has no class that could be imported."""
-    return type(error).__name__ == "PanicException"
-
-
 def read_ranks(path: Path) -> dict[bytes, int]:
     """Bytes -> rank; `SeaError` with file:line for a broken line, a repeated piece or rank, or a missing byte."""
     ranks: dict[bytes, int] = {}
@@ -155,7 +151,7 @@ def read_ranks(path: Path) -> dict[bytes, int]:
             data, rank = base64.b64decode(encoded, validate=True), int(rank_text)
         except ValueError:  # binascii.Error is one
             data, rank = b"", -1
-        if not data or not 0 <= rank < 2**32:
+        if not data or not 0 <= rank < MAX_IDS:
             shown = line[:40].decode("utf-8", "replace")
             raise SeaError(
                 f"{shown!r} is not a rank", where=f"{path}:{number}", fix="a line is base64, a space and a number"

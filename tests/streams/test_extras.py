@@ -25,7 +25,7 @@ def test_every_extra_is_declared():
 
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     declared = project["optional-dependencies"]
-    assert set(EXTRAS.values()) | {"dev"} == set(declared)
+    assert set(EXTRAS.values()) | {"dev", "docs"} == set(declared)
     for package, extra in EXTRAS.items():
         assert any(requirement.startswith(package) for requirement in declared[extra])
 

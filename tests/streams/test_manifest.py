@@ -66,10 +66,11 @@ def test_everything_that_made_the_output_is_in_it() -> None:
     run = body.pop("run")
     assert list(body["rejects"]) == ["broken json", "no text"]
     assert body == {
-        "schema": 1,
+        "schema": 2,
         "tool": f"sea {__version__}",
         "command": "mix",
         "argv": ["mix", "in.jsonl", "-o", "out"],
+        "settings": [],
         "options": {
             "folder": "d/e",
             "weights": {"th": 0.5},
@@ -87,7 +88,7 @@ def test_everything_that_made_the_output_is_in_it() -> None:
         "counts": {"documents": 3},
         "rejects": {"broken json": 2, "no text": 1},
     }
-    assert set(run) == {"started", "finished", "host", "python", "platform"}
+    assert set(run) == {"started", "finished", "folder", "host", "python", "platform"}
 
 
 def test_all_but_run_repeats(monkeypatch: pytest.MonkeyPatch) -> None:

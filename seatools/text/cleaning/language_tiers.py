@@ -12,14 +12,16 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.extras import require
+from seatools.streams.plugins import Plugin, find_function
 from seatools.text.cleaning.character_counts import character_counts
 from seatools.text.identify import identify, same_language
 from seatools.text.scripts import script_of, scripts_of_language
 
+BUILT_IN = ("script", "cld2", "fasttext")
 MOST_CHARACTERS = 10_000
 FASTTEXT_SURE = 0.5  # CCNet's limit
 _OF_SCRIPT = {
@@ -79,6 +81,8 @@ class LanguageTier:
             self._model = identify
         elif kind == "fasttext" and path:
             self._model, self.known = _fasttext(path)
+        elif kind not in BUILT_IN and (found := find_function("sea.lid", name)) is not None:
+            self._model, self.known = _plugin(*found)
         else:
             raise UsageError(f'no language identifier "{name}"', fix="--lang-id script, cld2 or fasttext:FILE")
 
@@ -125,3 +129,18 @@ def _fasttext(path: str) -> tuple[Callable[[str], str | None], frozenset[str]]:
     if not all(label.startswith("__label__") for label in labels):
         raise SeaError(f"{path}: its labels are not languages (__label__th)")
     return language, frozenset(same_language(label.removeprefix("__label__")) for label in labels)
+
+
+def _plugin(plugin: Plugin, function: Any) -> tuple[Callable[[str], str | None], frozenset[str]]:
+    """A function `(text) -> code | None` of an installed package, whose `languages` are the codes that it may give."""
+    languages = getattr(function, "languages", None)
+    if isinstance(languages, str) or not isinstance(languages, Collection):
+        raise plugin.failed("cannot be used", "its `languages` is no list of the codes that it tells apart")
+
+    def language(text: str) -> str | None:
+        code = plugin.call(function, text)
+        if code is not None and not isinstance(code, str):
+            raise plugin.failed("failed", f"it gave {code!r}, neither a code nor None")
+        return None if code is None else same_language(code)
+
+    return language, frozenset(same_language(str(code)) for code in languages)

@@ -10,21 +10,22 @@ quality.toml. A rule has a version, which is part of the reason of a reject (`zl
 from __future__ import annotations
 
 import re
-import tomllib
 import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seatools.streams.errors import UsageError
+from seatools.streams.parsed import parse_toml
+from seatools.streams.plugins import Plugin, find_function, plugins
 from seatools.text.cleaning.character_counts import character_counts
 from seatools.text.cleaning.ngram_hashes import ngram_hashes
 from seatools.text.cleaning.rejection import Rejection
@@ -74,6 +75,8 @@ class QualityRules:
 
     default: Limits
     languages: Mapping[str, Limits]
+    plugins: Mapping[str, tuple[Plugin, Any]] = field(default_factory=dict)
+    """Rule -> the measure of an installed package: `(text, lang) -> number | None`, `version` 1 if it has none."""
 
     def limits(self, lang: str | None) -> Limits:
         """Those of a language tag, or the defaults."""
@@ -83,12 +86,32 @@ class QualityRules:
         """The first rule that the text breaks, with its value and limit."""
         limits = self.limits(lang)
         for rule, value in measure(text, lang).items():
-            least, most = limits.get(rule, (None, None))
-            if least is not None and value < least:
-                return Rejection(f"{rule}.v{RULES[rule]}", round(value, 4), least)
-            if most is not None and value > most:
-                return Rejection(f"{rule}.v{RULES[rule]}", round(value, 4), most)
+            if (why := _outside(rule, RULES[rule], value, limits)) is not None:
+                return why
+        for rule, (plugin, function) in self.plugins.items():
+            if rule in limits and (found := _measured(plugin, function, text, lang)) is not None:
+                why = _outside(rule, getattr(function, "version", 1), found, limits)
+                if why is not None:
+                    return why
         return None
+
+
+def _outside(rule: str, version: int, value: float, limits: Limits) -> Rejection | None:
+    least, most = limits.get(rule, (None, None))
+    if least is not None and value < least:
+        return Rejection(f"{rule}.v{version}", round(value, 4), least)
+    if most is not None and value > most:
+        return Rejection(f"{rule}.v{version}", round(value, 4), most)
+    return None
+
+
+def _measured(plugin: Plugin, function: Any, text: str, lang: str | None) -> float | None:
+    value = plugin.call(function, text[:MOST_CHARACTERS], lang)
+    if value is None:
+        return None
+    if isinstance(value, bool | int | float) and isfinite(value):
+        return float(value)
+    raise plugin.failed("failed", f"it gave {value!r}, neither a number nor None")
 
 
 def load_rules(path: str | None = None) -> QualityRules:
@@ -101,20 +124,22 @@ def load_rules(path: str | None = None) -> QualityRules:
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", fix="--quality-rules names a TOML file") from error
     merged = {lang: {**rules.languages.get(lang, {}), **own.languages.get(lang, {})} for lang in own.languages}
-    return QualityRules({**rules.default, **own.default}, {**rules.languages, **merged})
+    named = {rule for limits in (own.default, *own.languages.values()) for rule in limits if rule not in RULES}
+    added = {rule: found for rule in sorted(named) if (found := find_function("sea.filters", rule)) is not None}
+    return QualityRules({**rules.default, **own.default}, {**rules.languages, **merged}, added)
 
 
 def _parsed(data: bytes, path: str) -> QualityRules:
     try:
-        tables: dict[str, Any] = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tables: dict[str, Any] = parse_toml(data.decode("utf-8"))
+    except ValueError as error:
         raise UsageError(f"{path}: not TOML: {error}", fix="--quality-rules names a TOML file") from error
     found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
     for name, table in tables.items():
         if not isinstance(table, dict):
             raise UsageError(f'{path}: "{name}" is not a table', fix="[default] or a language: [th]")
         for rule, limit in table.items():
-            if rule not in RULES:
+            if rule not in RULES and rule not in plugins("sea.filters"):
                 raise UsageError(f'{path}: no quality rule "{rule}"', fix=f"the rules are {', '.join(RULES)}")
             sides = limit if isinstance(limit, dict) else {} if limit is False else {"?": limit}
             if not set(sides) <= {"min", "max"} or not all(type(side) in (int, float) for side in sides.values()):
