@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help demo test lint bench peers gpu-check completions clean install
+.PHONY: help demo test lint bench peers gpu-check completions man docs release clean install
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -53,6 +53,25 @@ gpu-check: ## tests marked cuda and the GPU benchmarks; skips where there is no 
 
 completions: $(VENV)/.dev ## write completions/ anew from the commands' flags
 	$(BIN)/python completions/generate.py
+
+man: $(VENV)/.dev ## write docs/man anew from the commands' flags
+	$(BIN)/python docs/man_pages.py
+
+$(VENV)/.docs: $(VENV)/.base
+	$(BIN)/pip install -q -c constraints.txt -e ".[docs]"
+	@touch $@
+
+docs: $(VENV)/.docs ## the site in build/docs; generated parts written anew, a broken link fails
+	$(BIN)/python docs/generated_parts.py
+	$(BIN)/mkdocs build -q --strict
+
+# The wheel is built from the sdist, so what the sdist lacks is found out; then installed and tried without this folder.
+release: $(VENV)/.dev ## dist/: wheel and sdist, checked, installed elsewhere and tried
+	rm -rf dist && $(PYTHON) -m venv .venv-release
+	.venv-release/bin/pip install -q build==1.6.1 twine==7.0.0
+	.venv-release/bin/python -m build --outdir dist .
+	.venv-release/bin/twine check --strict dist/*
+	SEA_DIST=dist $(BIN)/python -m pytest -q tests/test_installation.py
 
 clean: ## remove the environment and what demo and tests made
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis examples/quickstart/out

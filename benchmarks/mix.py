@@ -140,9 +140,9 @@ def index_rates(work: Path, tokenizer: str, size: int) -> None:
     from seatools.mix.document_store import DocumentStore
     from seatools.mix.source_index import build_index
     from seatools.mix.source_reading import BATCH_BYTES, BATCH_DOCS
-    from seatools.mix.source_specs import parse_source
     from seatools.streams.batches import batches
     from seatools.streams.records import Rejects
+    from seatools.streams.source_specs import parse_source
     from seatools.text.documents import load_documents
 
     encoder = load_documents(SHARED / "tokenizers" / tokenizer)

@@ -223,11 +223,11 @@ def train(run: Run, work: Path, keep: Path | None = None) -> dict[str, Any]:
     from seatools.engine.rows import make_batch
     from seatools.engine.schedule import learning_rate
     from seatools.engine.sequences import score_documents
+    from seatools.engine.train_spec import parse_train
+    from seatools.engine.trained_parts import choose_parts
     from seatools.streams.messages import Messages
     from seatools.text.packed import read_packed
     from seatools.text.tokenizer import load_tokenizer
-    from seatools.train.train_spec import parse_train
-    from seatools.train.trained_parts import choose_parts
 
     folder = work / f"{run.lang}.{run.start}"
     tokenizer = load_tokenizer(folder)
@@ -240,6 +240,7 @@ def train(run: Run, work: Path, keep: Path | None = None) -> dict[str, Any]:
         model_path=folder,
         neuron_langs=(run.lang,) if "neurons" in spec else (),
         first_new_row=512,
+        vocab_size=tokenizer.vocab_size,
         messages=Messages(quiet=True),
     )
     optimizer = MasterAdamW(parts)

@@ -1,136 +1,210 @@
 """Write completions/sea.bash, _sea and sea.fish from the commands' own definitions of their flags.
 
 make completions            (a test checks that the committed files are what this writes)
+
+All three complete commands, their parts, `sea help`'s topics, options, fixed choices, and paths where a path goes.
 """
 
 from __future__ import annotations
 
-import enum
-import importlib
 import sys
-import typing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from seatools.cli import COMMANDS
+from seatools.help.definitions import definitions, parts_of
+from seatools.help.topic import topics
+from seatools.streams.flag_definitions import Definition, Parameter
 
 HERE = Path(__file__).resolve().parent
 
 
-@dataclass(frozen=True)
-class Flag:
-    """One option: its spellings, whether it takes a value, the fixed choices of that value, its help."""
-
-    names: tuple[str, ...]
-    takes_value: bool
-    choices: tuple[str, ...]
-    help: str
-
-
-def flags(command: str) -> list[Flag]:
-    """The options of one command, from the annotations of its function (typer's own objects differ by version)."""
-    module: Any = importlib.import_module(COMMANDS[command][0])
-    callback = module.app.registered_commands[0].callback
-    found = []
-    for hint in typing.get_type_hints(callback, include_extras=True).values():
-        info = next((item for item in getattr(hint, "__metadata__", ()) if hasattr(item, "param_decls")), None)
-        first = getattr(info, "default", None)  # inside Annotated, typer.Option takes its first name as the default
-        declared = ([first] if isinstance(first, str) else []) + list(getattr(info, "param_decls", None) or ())
-        names = tuple(name for text in declared for name in text.split("/"))
-        if info is None or not names or not names[0].startswith("-"):
-            continue
-        kinds = {kind for kind in (hint.__origin__, *typing.get_args(hint.__origin__)) if isinstance(kind, type)}
-        choices = tuple(str(item.value) for kind in kinds if issubclass(kind, enum.Enum) for item in kind)
-        metavar = info.metavar or ""
-        if not choices and "|" in metavar and "[" not in metavar and metavar == metavar.lower():
-            choices = tuple(metavar.split("|"))
-        plain = bool in kinds or info.count
-        found.append(Flag(names, not plain, choices, info.help or ""))
-    return [*found, Flag(("-h", "--help"), False, (), "show help")]
-
-
-def bash(table: dict[str, list[Flag]]) -> str:
-    """A bash completion script."""
+def bash(table: dict[str, Definition]) -> str:
+    """A bash completion script (bash 3.2 or later)."""
     cases = []
-    for command, options in table.items():
-        words = " ".join(name for flag in options for name in flag.names)
+    for name, command in table.items():
+        words = " ".join(spelling for option in command.options for spelling in option.names)
         values = "".join(
-            f"                {'|'.join(flag.names)}) "
-            f'COMPREPLY=($(compgen -W "{" ".join(flag.choices)}" -- "$cur")); return ;;\n'
-            for flag in options
-            if flag.choices
+            f"                {'|'.join(option.names)})"
+            f" _sea_value '{' '.join(option.choices)}' {int(option.files)} ;;\n"
+            for option in command.options
+            if option.metavar
         )
-        inner = f"            case $prev in\n{values}            esac\n" if values else ""
-        cases.append(f'        {command})\n{inner}            words="{words}" ;;\n')
-    return (
-        "# bash completion for sea; made by completions/generate.py\n"
-        "_sea() {\n"
-        "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=\n"
-        "    COMPREPLY=()\n"
-        "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-        f"        COMPREPLY=($(compgen -W \"{' '.join(table)} --help --version\" -- \"$cur\"))\n"
-        "        return\n"
-        "    fi\n"
-        "    case ${COMP_WORDS[1]} in\n" + "".join(cases) + "    esac\n"
-        "    case $cur in\n"
-        "        -*) COMPREPLY=($(compgen -W \"$words\" -- \"$cur\")) ;;\n"
-        "        *) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
-        "    esac\n"
-        "}\n"
-        "complete -o filenames -F _sea sea\n"
-    )  # fmt: skip
+        parts = " ".join(parts_of(name, table))
+        cases.append(
+            f"        '{name}')\n            words='{words}' parts='{parts}'\n"
+            + f"            case $before in\n{values}                *) return 1 ;;\n            esac ;;\n"
+        )
+    whole = "".join(f"        '{name}') path=$1\\ $2 ;;\n" for name in table if " " in name)
+    return f"""\
+# bash completion for sea; made by completions/generate.py
+
+_sea_value() {{  # WORDS FILES: what may follow an option
+    local IFS=$' \\n'
+    COMPREPLY=($(compgen -W "$1" -- "$cur"))
+    if [ "$2" = 1 ]; then _sea_files; fi
+    return 0
+}}
+
+_sea_files() {{
+    local IFS=$'\\n'
+    COMPREPLY+=($(compgen -f -- "$cur"))
+}}
+
+_sea_option() {{  # COMMAND: sets words and parts; 1 if the word before takes no value
+    case $1 in
+{"".join(cases)}    esac
+}}
+
+_sea() {{
+    local cur=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} words='' parts='' path
+    local IFS=$' \\n'
+    COMPREPLY=()
+    if [ "$COMP_CWORD" -eq 1 ]; then
+        COMPREPLY=($(compgen -W '{" ".join(COMMANDS)} help --help --version' -- "$cur"))
+        return
+    fi
+    if [ "$cur" = = ]; then cur=''; elif [ "$before" = = ]; then before=${{COMP_WORDS[COMP_CWORD-2]}}; fi
+    set -- "${{COMP_WORDS[1]}}" "${{COMP_WORDS[2]}}"
+    path=$1
+    if [ "$1" = help ]; then
+        [ "$COMP_CWORD" -ne 2 ] || COMPREPLY=($(compgen -W '{" ".join([*COMMANDS, *topics()])}' -- "$cur"))
+        return
+    fi
+    [ "$COMP_CWORD" -eq 2 ] || case "$1 $2" in
+{whole}    esac
+    if _sea_option "$path"; then return; fi
+    case $cur in
+        -*) COMPREPLY=($(compgen -W "$words" -- "$cur")) ;;
+        *)
+            [ "$COMP_CWORD" -ne 2 ] || COMPREPLY=($(compgen -W "$parts" -- "$cur"))
+            _sea_files ;;
+    esac
+}}
+complete -o filenames -F _sea sea
+"""
 
 
-def _quoted(text: str) -> str:
-    return text.replace("'", "'\\''").replace("[", "(").replace("]", ")").replace(":", " -")
-
-
-def zsh(table: dict[str, list[Flag]]) -> str:
+def zsh(table: dict[str, Definition]) -> str:
     """A zsh completion function."""
-    names = "\n".join(f"        '{name}:{_quoted(COMMANDS[name][1])}'" for name in table)
+    names = "\n".join(f"        '{name}:{_zsh_quoted(line)}'" for name, (_, line) in COMMANDS.items())
+    about = "\n".join(f"        '{name}:{_zsh_quoted(title)}'" for name, title in topics().items())
+    whole = "|".join(f"'{name}'" for name in table if " " in name)
     cases = []
-    for command, options in table.items():
-        rows = []
-        for flag in options:
-            value = (
-                f":value:({' '.join(flag.choices)})" if flag.choices else ":value:_files" if flag.takes_value else ""
-            )
-            rows.extend(f"                '{name}[{_quoted(flag.help)}]{value}'" for name in flag.names)
+    for name, command in table.items():
+        rows = [row for option in command.options for row in _zsh_rows(option)]
         body = " \\\n".join([*rows, "                '*:file:_files'"])
-        cases.append(f"            {command})\n                _arguments \\\n{body} ;;\n")
-    return (
-        "#compdef sea\n# zsh completion for sea; made by completions/generate.py\n"
-        "_sea() {\n    local -a commands\n    commands=(\n" + names + "\n    )\n"
-        "    if (( CURRENT == 2 )); then\n        _describe command commands\n        return\n    fi\n"
-        "    local command=$words[2]\n    shift words\n    (( CURRENT-- ))\n"
-        "    case $command in\n" + "".join(cases) + "    esac\n}\n_sea \"$@\"\n"
-    )  # fmt: skip
+        parts = "".join(f" '{part}:{_zsh_quoted(table[f'{name} {part}'].summary)}'" for part in parts_of(name, table))
+        described = f"                parts=({parts.lstrip()})\n" if parts else ""
+        described += "                (( CURRENT == 2 )) && _describe -t parts part parts\n" if parts else ""
+        cases.append(f"            '{name}')\n{described}                _arguments \\\n{body} ;;\n")
+    return f"""\
+#compdef sea
+# zsh completion for sea; made by completions/generate.py
+_sea() {{
+    local -a commands topics parts
+    commands=(
+{names}
+        'help:of a command, or of what all share'
+    )
+    topics=(
+{about}
+    )
+    if (( CURRENT == 2 )); then
+        _describe command commands
+        return
+    fi
+    if [[ $words[2] == help ]]; then
+        if (( CURRENT == 3 )); then _describe command commands; _describe topic topics; fi
+        return
+    fi
+    local name=$words[2]
+    if (( CURRENT > 3 )); then
+        case "$words[2] $words[3]" in
+            {whole}) name="$words[2] $words[3]"; shift words; (( CURRENT-- )) ;;
+        esac
+    fi
+    shift words
+    (( CURRENT-- ))
+    case $name in
+{"".join(cases)}    esac
+}}
+if [ "$funcstack[1]" = _sea ]; then _sea "$@"; else compdef _sea sea; fi
+"""
 
 
-def fish(table: dict[str, list[Flag]]) -> str:
+def _zsh_rows(option: Parameter) -> list[str]:
+    value = ""
+    if option.metavar:
+        words = f"({' '.join(option.choices)})"
+        action = words if option.choices and not option.files else "_files" if option.files else " "
+        if option.choices and option.files:
+            action = f'_alternative "words\\:word\\:{words}" "files\\:file\\:_files"'
+        value = f":{_zsh_quoted(option.metavar)}:{action}"
+    star = "*" if option.repeatable else ""
+    spelled = (
+        name + ("=" if value and name.startswith("--") else "") for name in option.names
+    )  # --name VALUE or =VALUE
+    return [f"                '{star}{name}[{_zsh_quoted(option.help)}]{value}'" for name in spelled]
+
+
+def _zsh_quoted(text: str) -> str:
+    return text.replace("'", "'\\''").replace("[", "(").replace("]", ")").replace(":", " -").replace("`", "")
+
+
+def fish(table: dict[str, Definition]) -> str:
     """A fish completion script."""
-    lines = ["# fish completion for sea; made by completions/generate.py"]
-    for name in table:
-        text = COMMANDS[name][1].replace("'", "\\'")
-        lines.append(f"complete -c sea -n __fish_use_subcommand -a {name} -d '{text}'")
-    for command, options in table.items():
-        for flag in options:
-            parts = [f"complete -c sea -n '__fish_seen_subcommand_from {command}'"]
-            for name in flag.names:
-                parts.append(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}")
-            if flag.choices:
-                parts.append(f"-x -a '{' '.join(flag.choices)}'")
-            elif flag.takes_value:
-                parts.append("-r")
-            text = flag.help.replace("'", "\\'")
-            lines.append(" ".join([*parts, f"-d '{text}'"]))
+    parts = " ".join(f"'{name}'" for name in table if " " in name)
+    lines = [
+        "# fish completion for sea; made by completions/generate.py",
+        "function __sea_path",
+        "    set -l words (commandline -opc)",
+        '    switch "$words[2] $words[3]"',
+        f"        case {parts}",
+        '            echo "$words[2] $words[3]"',
+        "        case '*'",
+        '            echo "$words[2]"',
+        "    end",
+        "end",
+        "function __sea_is",
+        "    set -l path (__sea_path)",
+        '    test "$path" = "$argv[1]"',
+        "end",
+        "function __sea_at  # COMMAND N: its Nth word is being written",
+        "    set -l words (commandline -opc)",
+        '    test "$words[2]" = "$argv[1]"; and test (count $words) -eq $argv[2]',
+        "end",
+        "complete -c sea -n \"__sea_is ''\" -f",
+        "complete -c sea -n '__sea_at help 2' -f",
+    ]
+    for name, (_, line) in COMMANDS.items():
+        lines.append(f"complete -c sea -n \"__sea_is ''\" -a {name} -d '{_fish_quoted(line)}'")
+        lines.append(f"complete -c sea -n '__sea_at help 2' -a {name} -d '{_fish_quoted(line)}'")
+    lines.append("complete -c sea -n \"__sea_is ''\" -a help -d 'of a command, or of what all share'")
+    for name, title in topics().items():
+        lines.append(f"complete -c sea -n '__sea_at help 2' -a {name} -d '{_fish_quoted(title)}'")
+    for name, command in table.items():
+        for part in parts_of(name, table):
+            summary = _fish_quoted(table[f"{name} {part}"].summary)
+            lines.append(f"complete -c sea -n '__sea_at {name} 2' -a {part} -d '{summary}'")
+        for option in command.options:
+            spelled = [f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names]
+            value = ""
+            if option.choices:
+                value = f" {'-r' if option.files else '-x'} -a '{' '.join(option.choices)}'"
+            elif option.metavar:
+                value = " -r -F" if option.files else " -x"
+            where = f"complete -c sea -n \"__sea_is '{name}'\""
+            lines.append(f"{where} {' '.join(spelled)}{value} -d '{_fish_quoted(option.help)}'")
     return "\n".join(lines) + "\n"
+
+
+def _fish_quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
 def generated() -> dict[str, str]:
     """File name -> what it must hold."""
-    table = {command: flags(command) for command in COMMANDS}
+    table = definitions()
     return {"sea.bash": bash(table), "_sea": zsh(table), "sea.fish": fish(table)}
 
 

@@ -23,6 +23,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "judge": ("seatools.judge.command", "preferences from a model, asked in both orders"),
     "dpo": ("seatools.dpo.command", "direct preference optimisation"),
     "eval": ("seatools.eval.command", "how good the adapted model is"),
+    "verify": ("seatools.verify.command", "whether files are still what their manifests say"),
+    "replay": ("seatools.replay.command", "the commands that made a file"),
+    "plugins": ("seatools.plugins.command", "what installed packages add to sea"),
 }
 
 
@@ -35,6 +38,7 @@ Adapt a pretrained language model to new languages, one small command per step.
 
 usage: sea COMMAND [ARGUMENTS]
        sea COMMAND --help
+       sea help TOPIC          (sea help lists them)
 
   sea audit BASE th=thai.txt en=english.txt
   sea mix en=en.jsonl.zst:1 th=th.jsonl.gz:3 --tokenizer TOK --budget 2M | sea train MODEL - -o OUT
@@ -66,9 +70,9 @@ def main(argv: list[str]) -> int:
 
 
 def _dispatch(argv: list[str]) -> int:
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        if len(argv) == 2 and argv[0] == "help":
-            return _dispatch([argv[1], "--help"])
+    if argv[:1] == ["help"]:
+        return _help(argv[1:])
+    if not argv or argv[0] in ("-h", "--help"):
         (sys.stdout if argv else sys.stderr).write(usage())
         return 0 if argv else 2
     if argv[0] in ("-V", "--version"):
@@ -77,19 +81,49 @@ def _dispatch(argv: list[str]) -> int:
         sys.stdout.write(f"sea {__version__}\n")
         return 0
     if argv[0] not in COMMANDS:
-        return _unknown(argv[0])
+        return _plugin(argv)
 
     import importlib
 
     return int(importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:]) or 0)
 
 
-def _unknown(name: str) -> int:
+def _plugin(argv: list[str]) -> int:
+    """A command of an installed package. Metadata is read only here, where nothing of ours has the name."""
+    from seatools.streams.plugins import find_plugin
+
+    found = None if argv[0].startswith("-") else find_plugin("sea.commands", argv[0])
+    if found is None:
+        return _unknown(argv[0])
+    plugin, command = found
+    run = getattr(command, "main", command)
+    if not callable(run):
+        raise plugin.failed("cannot be used", f"{plugin.value} is neither a function nor a module with `main`")
+    return int(run(argv[1:]) or 0)
+
+
+def _help(words: list[str]) -> int:
+    """`sea help`, `sea help TOPIC`, `sea help COMMAND [PART]`."""
+    from seatools.help.topic import overview, topic_text, topics
+
+    if words and words[0] in COMMANDS:
+        return _dispatch([*words, "--help"])
+    if words and words[0] not in topics():
+        return _unknown(words[0], list(topics()))
+    lines = {name: line for name, (_, line) in COMMANDS.items()}
+    sys.stdout.write(topic_text(words[0]) if words else overview(lines))
+    return 0
+
+
+def _unknown(name: str, topics: list[str] | None = None) -> int:
+    """No command of that name, or among `topics` too: say so, and which is nearest."""
     import difflib
 
-    close = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
-    guess = f"did you mean `sea {close[0]}`?" if close else "`sea --help` lists the commands"
-    kind = "option" if name.startswith("-") else "command"
+    known = [] if name.startswith("-") else [*COMMANDS, *(topics or ())]
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    listed = "`sea --help` lists the commands" if topics is None else "`sea help` lists commands and topics"
+    guess = f"did you mean `sea {'' if topics is None else 'help '}{close[0]}`?" if close else listed
+    kind = "option" if name.startswith("-") else "command" if topics is None else "command or topic"
     sys.stderr.write(f'error: no {kind} "{name}"\n  fix: {guess}\n')
     return 2
 

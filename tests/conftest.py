@@ -46,17 +46,18 @@ class _Standard(io.TextIOWrapper):
         raise io.UnsupportedOperation("fileno")
 
 
-@pytest.fixture
-def sea(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+@pytest.fixture(scope="session")
+def sea() -> Callable[..., Result]:
     """Run `sea ARGS` in this process: `sea("mix", "a=x.jsonl:1", stdin=b"")` gives Result(code, stdout, stderr)."""
     from seatools.cli import main
 
     def run(*args: object, stdin: bytes = b"") -> Result:
         out, err = _Standard(), _Standard()
-        with monkeypatch.context() as patch:
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stdin", _Standard(stdin))
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)
+            patch.setattr(sys, "argv", ["sea", *map(str, args)])  # manifests keep it
             code = main([str(arg) for arg in args])
         return Result(code, out.content(), err.content().decode("utf-8", "replace"))
 

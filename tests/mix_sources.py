@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from seatools.mix.document_store import DocumentStore
 from seatools.mix.options import MixOptions
+from seatools.mix.phases import Phase
 from seatools.mix.plan import Plan, make_plan
 from seatools.mix.source_index import SourceIndex, build_index
-from seatools.mix.source_specs import SourceSpec
 from seatools.streams.records import Rejects
+from seatools.streams.source_specs import SourceSpec
 
 
 def write_records(path: Path, texts: Sequence[str], **more: Any) -> Path:
@@ -57,3 +59,24 @@ def plan_rows(result: Any) -> dict[str, dict[str, Any]]:
     """The rows of `sea mix --dry-run`, by source."""
     assert result.code == 0, result.stderr
     return {row["source"]: row for row in map(orjson.loads, result.stdout.splitlines())}
+
+
+def sized_plan(
+    sizes: Mapping[str, Sequence[int]], phases: Sequence[Phase], *, max_epochs: int = 4, on_exhaust: Any = "stop",
+    budget: int | None = None, weights: Any = None,
+) -> Plan:  # fmt: skip
+    """A plan by bytes for sources {name: [bytes of each document]}, of which no file holds a byte."""
+    specs = [SourceSpec(name=name, glob="unused", weight=None if weights is None else weights[name]) for name in sizes]
+    options = MixOptions(
+        sources=tuple(specs), unit="bytes", budget=budget, max_epochs=max_epochs, on_exhaust=on_exhaust,
+        phases=tuple(phases),
+    )  # fmt: skip
+    store = DocumentStore()
+    indexes = [
+        SourceIndex(
+            spec, store, files=np.zeros(len(sizes[spec.name]), np.uint32),
+            num_bytes=np.array(sizes[spec.name], np.uint32),
+        )
+        for spec in specs
+    ]  # fmt: skip
+    return make_plan(indexes, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from seatools import __version__, cli
+from seatools.help.definitions import definitions
+from seatools.help.topic import topic_text, topics
 from seatools.streams.errors import CheckFailed, SeaError, UsageError
 
 REPOSITORY = str(Path(__file__).resolve().parents[1])
@@ -30,6 +33,28 @@ def test_help_lists_every_command_with_its_line(sea: Callable) -> None:
         lines = done.stdout.decode().splitlines()
         for name, (_, line) in cli.COMMANDS.items():
             assert [entry for entry in lines if entry.split() == [name, *line.split()]] != []
+
+
+def test_topics(sea: Callable) -> None:
+    """Each has a text that fits a terminal, and what it names as a command or option is one."""
+    listed = sea("help").stdout.decode()
+    for name, title in topics().items():
+        assert [entry for entry in listed.splitlines() if entry.split() == [name, *title.split()]] != []
+        assert sea("help", name).stdout.decode() == topic_text(name)
+        assert max(map(len, topic_text(name, 100).splitlines())) <= 120
+        named = re.findall(r"(?:^| )sea ([a-z][a-z-]+)", topic_text(name), re.MULTILINE)
+        assert set(named) - {*cli.COMMANDS, "help", "has", "made"} == set()
+    done = sea("help", "mixign")
+    assert (done.code, done.stderr) == (
+        2,
+        'error: no command or topic "mixign"\n  fix: did you mean `sea help mixing`?\n',
+    )
+
+
+def test_options_that_topics_name_exist() -> None:
+    known = {name for command in definitions().values() for option in command.options for name in option.names}
+    for name in topics():
+        assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9]", topic_text(name))) - known == set(), name
 
 
 def test_without_a_command_the_help_is_an_error(sea: Callable) -> None:
@@ -243,7 +268,7 @@ def loaded(*argv: str) -> tuple[str, str, set[str]]:
 
 
 def test_the_front_door_imports_the_standard_library_only() -> None:
-    for argv in (["--help"], ["--version"], ["trian"]):
+    for argv in (["--help"], ["--version"], ["trian"], ["help"], ["help", "formats"], ["help", "xyzzy"]):
         packages = loaded(*argv)[2]
         assert packages - set(sys.stdlib_module_names) == {"seatools"}
 

@@ -12,7 +12,7 @@ from seatools.cli import COMMANDS
 
 ROOT = Path(seatools.__file__).parent
 COMMAND_FLOORS = {module.split(".")[1] for module, _ in COMMANDS.values()}
-BELOW = {"streams": set(), "text": {"streams"}, "engine": {"streams"}} | {
+BELOW = {"streams": set(), "text": {"streams"}, "engine": {"streams"}, "help": {"cli", "streams"}} | {
     name: {"streams", "text", "engine"} for name in COMMAND_FLOORS
 }
 # What may never be imported by a floor, at any depth of its own files.

@@ -83,8 +83,8 @@ def clean(
       sea clean < raw.jsonl > nfc.jsonl
       sea clean my=voa.jsonl --normalize zawgyi --zero-width repair -o my.jsonl
       sea clean th=th.jsonl lo=lo.jsonl --lang-check --quality --dedup near --rejects bad.jsonl -o good.jsonl
-      sea clean web.jsonl --lang th,lo --lang-id cld2 --write-lang | sea mix ... -
-      sea clean th.jsonl --decontaminate xquad/th.jsonl --score-with MODEL --score-quantile 0.3 -o good.jsonl
+      sea clean web.jsonl --lang th,lo --lang-id cld2 --write-lang | sea train MODEL - -o OUT
+      sea clean th.jsonl --decontaminate xquad_th.jsonl --score-with MODEL --score-quantile 0.3 -o good.jsonl
 
     Records that need no repair leave byte for byte as they came, others with only their texts replaced. Nothing but
     NFC is done that is not asked for. Near duplicates and scores wait for the end of the input; all else streams.

@@ -7,7 +7,6 @@ anything about what trained rows look like, so all are left out of means, covari
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from seatools.embed_init.token_map import TokenMap
 from seatools.streams.errors import SeaError
+from seatools.streams.parsed import parse_json
 from seatools.text.tokenizer import Tokenizer
 
 EXISTING_TOKENS = "existing_tokens.jsonl"
@@ -46,7 +46,7 @@ def read_existing_tokens(path: Path, new: Tokenizer, tokens: TokenMap, reasons: 
         raise SeaError(f"{path}: {error.strerror}", fix=fix) from error
     for number, line in enumerate(lines, 1):
         try:
-            row: Any = json.loads(line)
+            row: Any = parse_json(line)
             id, token, reason, spelled = row["id"], row["token"], row["reason"], row["pieces"]
             if type(id) is not int or reason not in REASONS or not all(type(piece) is int for piece in spelled):
                 raise TypeError
@@ -65,6 +65,6 @@ def read_existing_tokens(path: Path, new: Tokenizer, tokens: TokenMap, reasons: 
 def woken_in(path: Path) -> int:
     """How many woken tokens the file lists, for the warning that --reinit was not given; 0 without a readable file."""
     try:
-        return Counter(json.loads(line).get("reason") for line in path.read_bytes().splitlines())["woken"]
+        return Counter(str(parse_json(line).get("reason")) for line in path.read_bytes().splitlines())["woken"]
     except (OSError, ValueError, AttributeError):
         return 0

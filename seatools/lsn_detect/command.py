@@ -130,10 +130,10 @@ def lsn_detect(
     examples:
       sea lsn-detect MODEL --lang th=th.jsonl --lang en=en.jsonl --method lape -o neurons.safetensors
       sea lsn-detect MODEL --method random --like neurons.safetensors -o random.safetensors
-      sea lsn-detect stats MODEL --lang th=th.jsonl -o th.stats    (statistics now, languages added later)
+      sea lsn-detect stats MODEL --lang th=th.jsonl -o th.stats    # statistics now, languages added later
       sea lsn-detect select th.stats en.stats --method magnitude --top 2000 -o neurons.safetensors
       sea lsn-detect verify MODEL neurons.safetensors --data th=flores_th.txt --data en=flores_en.txt
-      sea lsn-detect show neurons.safetensors                      (what a file holds)
+      sea lsn-detect show neurons.safetensors                      # what a file holds
 
     \b
     lape       FFN neurons that are active in few languages (arXiv 2402.16438)
@@ -172,7 +172,7 @@ def lsn_detect(
             f"{method.value} compares languages and needs two at least", fix="another --lang, or --method plnd"
         )
     if plot is not None:
-        from seatools.lsn_detect.heat_map import check_plot
+        from seatools.streams.plot_style import check_plot
 
         check_plot(plot)
     request = new_request(

@@ -6,7 +6,6 @@ How neurons are then chosen is another matter, and other options: `select.Select
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -121,15 +120,6 @@ def parse_core(text: str) -> str | int:
     if not (text.isascii() and text.isdigit()):
         raise UsageError(f"--core {text}", fix="all, or a number of languages from 2")
     return int(text)
-
-
-def parse_shard(text: str | None) -> tuple[int, int]:
-    """`1/4` -> (1, 4); None -> (0, 1)."""
-    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text or "0/1")
-    index, number = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 0 <= index < number:
-        raise UsageError(f'--shard "{text}" is no shard', fix="--shard 0/4 to --shard 3/4")
-    return index, number
 
 
 def _bad_parts(text: str) -> UsageError:

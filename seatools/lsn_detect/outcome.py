@@ -17,6 +17,7 @@ from seatools.streams.flags import prints_jsonl
 from seatools.streams.manifest import Manifest
 from seatools.streams.messages import Messages
 from seatools.streams.outputs import open_output
+from seatools.streams.plot_style import kind_of
 from seatools.streams.records import dump
 
 
@@ -62,7 +63,7 @@ def write_outcome(
     manifest.write(out)
     if plot is not None:
         with open_output(plot, force=force, binary=True) as stream:
-            draw_heat_map(rows, stream, plot.suffix.lower().removeprefix("."))
+            draw_heat_map(rows, stream, kind_of(plot))
     if prints_jsonl(json):
         sys.stdout.buffer.write(b"".join(dump(row) + b"\n" for row in rows))
     else:

@@ -64,7 +64,8 @@ def select(
     \b
     examples:
       sea lsn-detect select stats.safetensors --method lape -o neurons.safetensors
-      sea lsn-detect select th*.safetensors en.safetensors --method magnitude --top 2000 -o neurons.safetensors
+      sea lsn-detect select th0.safetensors th1.safetensors en.safetensors \\
+          --method magnitude --top 2000 -o neurons.safetensors
       sea lsn-detect select stats.safetensors --method plnd --top-k 0.1 --min-docs 0.9 -o neurons.safetensors
 
     Files of several languages go together, and shards of one language add up, if they are of one model and measured
@@ -94,7 +95,7 @@ def select(
     refuse_compressed(output)
     check_output(output, force=force, inputs=inputs)
     if plot is not None:
-        from seatools.lsn_detect.heat_map import check_plot
+        from seatools.streams.plot_style import check_plot
 
         check_plot(plot)
         check_output(plot, force=force, inputs=inputs)

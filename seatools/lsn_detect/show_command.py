@@ -33,10 +33,11 @@ def show(
     import sys
 
     from seatools.engine.neurons import load_neurons
-    from seatools.lsn_detect.heat_map import check_plot, draw_heat_map
+    from seatools.lsn_detect.heat_map import draw_heat_map
     from seatools.lsn_detect.report import file_rows, print_table
     from seatools.streams.flags import prints_jsonl
     from seatools.streams.outputs import check_output, open_output
+    from seatools.streams.plot_style import check_plot, kind_of
     from seatools.streams.records import dump
 
     if plot is not None:
@@ -45,7 +46,7 @@ def show(
     rows = file_rows(*load_neurons(neurons))
     if plot is not None:
         with open_output(plot, force=force, binary=True) as stream:
-            draw_heat_map(rows, stream, plot.suffix.lower().removeprefix("."))
+            draw_heat_map(rows, stream, kind_of(plot))
     if prints_jsonl(json):
         sys.stdout.buffer.write(b"".join(dump(row) + b"\n" for row in rows))
     else:

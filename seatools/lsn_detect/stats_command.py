@@ -21,7 +21,7 @@ from seatools.lsn_detect.flags import (
     StopJaccard,
     TokenizerPath,
 )
-from seatools.lsn_detect.options import TOP_K, StatsOptions, parse_parts, parse_shard
+from seatools.lsn_detect.options import TOP_K, StatsOptions, parse_parts
 from seatools.streams.errors import UsageError
 from seatools.streams.flags import (
     Config,
@@ -44,6 +44,7 @@ from seatools.streams.flags import (
     run_app,
 )
 from seatools.streams.messages import Messages
+from seatools.streams.shards import parse_shard
 from seatools.streams.sizes import parse_count
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def stats(
     \b
     examples:
       sea lsn-detect stats MODEL --lang th=th.jsonl --lang en=en.jsonl -o stats.safetensors
-      sea lsn-detect stats MODEL --lang lo=lo.txt -o lo.safetensors            (a language more, later)
+      sea lsn-detect stats MODEL --lang lo=lo.txt -o lo.safetensors            # a language more, later
       sea lsn-detect stats MODEL --lang th=th.jsonl --shard 0/4 -o th0.safetensors
 
     Sums per neuron over tokens and documents, in two halves; `sea lsn-detect select FILE...` chooses from them by any

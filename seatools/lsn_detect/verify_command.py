@@ -179,7 +179,7 @@ def _run(
     inputs: list[str | Path] = [model_path, neuron_path, *paths]
     check_output(output, force=force, inputs=inputs)
     if plot is not None:
-        from seatools.lsn_detect.heat_map import check_plot
+        from seatools.streams.plot_style import check_plot
 
         check_plot(plot)
         check_output(plot, force=force, inputs=inputs)
@@ -263,9 +263,10 @@ def _run(
             print_tables(records, sys.stdout)
         if plot is not None:
             from seatools.lsn_detect.matrix_plot import draw_matrix
+            from seatools.streams.plot_style import kind_of
 
             with open_output(plot, force=force, inputs=inputs, binary=True) as stream:
-                draw_matrix(records, stream, plot.suffix.lower().removeprefix("."))
+                draw_matrix(records, stream, kind_of(plot))
         manifest.rejects = rejects.counts
         manifest.counts = {
             "passes": passes, "texts": {lang: len(own) for lang, own in texts.items()}, "neurons": counts,

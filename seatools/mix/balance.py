@@ -17,9 +17,9 @@ import numpy as np
 
 from seatools.mix.keyed_order import epoch_order
 from seatools.mix.source_index import SourceIndex
-from seatools.mix.source_specs import check_names
 from seatools.streams.errors import SeaError
 from seatools.streams.inputs import shown
+from seatools.streams.source_specs import check_names
 
 MAX_SHOWN = 40  # characters of a `lang` in a name
 

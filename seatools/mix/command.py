@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -173,6 +174,9 @@ def mix(
         str | None,
         typer.Option("--index-dir", metavar="DIR", help="keep the indexes of the data files here, not beside them"),
     ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="picture of the plan (.png, .svg, .pdf)")
+    ] = None,
     no_index: Annotated[bool, typer.Option("--no-index", help="count every file again, and keep no index")] = False,
     pattern: Pattern = None,
     output: Output = None,
@@ -194,8 +198,8 @@ def mix(
     \b
     examples:
       sea mix en=en.jsonl.zst:1 th=th.jsonl.gz:3 --tokenizer TOK --budget 2M -o mixed.jsonl
-      sea mix web=th/*.jsonl:3 chat=sft.jsonl:1@2 --tokenizer TOK --pack 4096 -o packed.safetensors
-      sea mix --plan mix.toml --tokenizer TOK --dry-run
+      sea mix 'web=th/*.jsonl.zst:3' chat=sft.jsonl:1@2 --tokenizer TOK --pack 4096 -o packed.safetensors
+      sea mix --plan mix.toml --tokenizer TOK --dry-run --plot plan.png
 
     \b
     Text and chat records may be mixed; documents leave byte for byte as they came (a line of a .txt
@@ -208,8 +212,8 @@ def mix(
     """
     from seatools.mix.requests import MixRequest, mix_options
     from seatools.mix.run import run_mix
-    from seatools.mix.shards import parse_shard
     from seatools.streams.messages import Messages
+    from seatools.streams.shards import parse_shard
     from seatools.streams.sizes import parse_bytes
     from seatools.text.cleaning.options import cleaning_options
 
@@ -270,6 +274,7 @@ def mix(
         shard_bytes=None if shard_size is None else parse_bytes(shard_size),
         index_dir=index_dir,
         no_index=no_index,
+        plot=plot,
     )
     run_mix(request, Messages(quiet, verbose), json=dry_run and prints_jsonl(json))
 

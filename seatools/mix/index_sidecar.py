@@ -25,6 +25,7 @@ from seatools.streams.digests import sha256_file
 from seatools.streams.errors import SeaError
 from seatools.streams.inputs import shown
 from seatools.streams.outputs import open_output
+from seatools.streams.parsed import parse_json
 from seatools.streams.tensors import map_tensors, save_tensors
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Sidecars:
             return None
         try:
             index, stored, sha256 = self._read(path)
-        except (SeaError, KeyError, ValueError, TypeError, OSError) as error:
+        except (SeaError, LookupError, ValueError, TypeError, OSError, AttributeError, RecursionError) as error:
             what = error.what if isinstance(error, SeaError) else f"{path}: {error}"
             self.warn(f"a damaged index is left aside and made again: {what}")
             return None
@@ -172,10 +173,22 @@ class Sidecars:
         rejected = _from_json(tensors.pop("rejected").tobytes())
         if tensors.keys() != (COLUMNS.keys() if self._has_tokenizer else WITHOUT_TOKENIZER):
             raise SeaError(f"{path}: it has other columns")
-        size, modified, changed, inode = json.loads(metadata["identity"])
-        counts, langs = json.loads(metadata["counts"]), json.loads(metadata["langs"])
+        _check_columns(tensors)
+        size, modified, changed, inode = parse_json(metadata["identity"])
+        counts, langs = parse_json(metadata["counts"]), parse_json(metadata["langs"])
+        if not all(isinstance(lang, str) for lang in langs) or tensors["lang_ids"].max(initial=0) >= max(len(langs), 1):
+            raise ValueError("a language without a name")
+        if not all(type(counts[name]) is int and counts[name] >= 0 for name in ("unk", "sampled", "not_nfc")):
+            raise ValueError("a count that is none")
         index = FileIndex(tensors, langs, counts["unk"], counts["sampled"], counts["not_nfc"], rejected)
         return index, (size, modified, changed, inode), metadata["sha256"]
+
+
+def _check_columns(tensors: Mapping[str, np.ndarray]) -> None:
+    """ValueError unless each column has its dtype and all have a row a document."""
+    for name, column in tensors.items():
+        if column.dtype != COLUMNS[name] or column.ndim != 1 or len(column) != len(tensors["offsets"]):
+            raise ValueError(f"{name} is {column.dtype} {list(column.shape)}")
 
 
 def _checksum(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:

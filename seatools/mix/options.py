@@ -9,8 +9,8 @@ from seatools.mix.fair_queue import OnExhaust
 from seatools.mix.keyed_order import Shuffle
 from seatools.mix.phases import Phase, check_phases
 from seatools.mix.source_index import Unit
-from seatools.mix.source_specs import SourceSpec
 from seatools.streams.errors import UsageError
+from seatools.streams.source_specs import SourceSpec
 from seatools.text.cleaning.options import CleaningOptions
 
 MAX_TEMPERATURE = 1e6

@@ -16,7 +16,6 @@ What is typed on the command line wins over the file. Keys that are not known ar
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -25,9 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from seatools.mix.phases import Phase
-from seatools.mix.source_specs import SourceSpec, check_name
 from seatools.streams.errors import UsageError
-from seatools.streams.sizes import parse_count
+from seatools.streams.parsed import parse_toml
+from seatools.streams.sizes import LARGEST, parse_count
+from seatools.streams.source_specs import SourceSpec, check_name
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ def read_plan_file(path: str | Path) -> PlanFile:
     """Raises UsageError, naming the file and the key, for what is not TOML, not known or not of its kind."""
     try:
         # Decimal, so that 0.1 is one tenth.
-        table: dict[str, Any] = tomllib.loads(Path(path).read_text(encoding="utf-8"), parse_float=Decimal)
+        table: dict[str, Any] = parse_toml(Path(path).read_text(encoding="utf-8"), parse_float=Decimal)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", fix="--plan names a TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: not TOML: {error}", fix="--plan names a TOML file") from error
     sources, phases = _tables(table, "source", str(path)), _tables(table, "phase", str(path))
     settings = _read(table, _SETTINGS, str(path))
@@ -112,6 +112,9 @@ def _read(table: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], Any]], w
     return found
 
 
+_MAX_EXPONENT = 100  # of weights, shares and temperatures; the command line takes two digits
+
+
 class _WrongKind(Exception):
     """What a value should have been."""
 
@@ -125,6 +128,8 @@ def _text(value: Any) -> str:
 def _whole(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise _WrongKind("a whole number of at least 1")
+    if value > LARGEST:
+        raise _WrongKind(f"a number up to {LARGEST:,}")
     return value
 
 
@@ -133,10 +138,12 @@ def _natural(value: Any) -> int:
 
 
 def _number(value: Any) -> Fraction:
-    """A number of at least 0; NaN and infinity are none."""
+    """A number of at least 0; NaN and infinity are none, and 1e999999999 as a fraction would fill the memory."""
     good = isinstance(value, int | Decimal) and not isinstance(value, bool)
-    if not good or not Decimal(value).is_finite() or value < 0:
+    if not good or not Decimal(value).is_finite() or value < 0 or abs(Decimal(value).adjusted()) > _MAX_EXPONENT:
         raise _WrongKind("a number of at least 0")
+    if len(Decimal(value).as_tuple().digits) > _MAX_EXPONENT:
+        raise _WrongKind(f"a number of at most {_MAX_EXPONENT} digits")
     return Fraction(value)
 
 

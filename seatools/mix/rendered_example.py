@@ -7,11 +7,9 @@ line ends are shown by their code, so that no document drives the terminal. Long
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from itertools import groupby
-from typing import IO
 
 import numpy as np
 import orjson
@@ -48,11 +46,6 @@ def rendered_example(index: SourceIndex, doc: int, documents: Documents, *, colo
     head = f"example from {index.spec.name}: {len(tokenized.ids)} tokens, {tokenized.num_targets} trained, {marks}"
     lines = [_shortened(line) for line in _cut(_lines(tokenized, documents))]
     return "\n".join([head, *(_marked(line, color=color) for line in lines)])
-
-
-def wants_color(stream: IO[str]) -> bool:
-    """Whether colours go to this stream: a terminal, and NO_COLOR is not set."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _lines(doc: TokenizedDoc, documents: Documents) -> list[Line]:

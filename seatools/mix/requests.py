@@ -10,11 +10,11 @@ from typing import Any
 
 from seatools.mix.options import MixOptions
 from seatools.mix.plan_file import PlanFile, read_plan_file
-from seatools.mix.source_specs import SourceSpec, check_sources, parse_sources
 from seatools.streams.errors import UsageError
-from seatools.streams.inputs import TEXT_SUFFIXES, bare_suffix
+from seatools.streams.inputs import TEXT_SUFFIXES, bare_suffix, same_file
 from seatools.streams.quarantine import refuse_shared_rejects
 from seatools.streams.sizes import parse_count
+from seatools.streams.source_specs import SourceSpec, check_sources, parse_sources
 
 _FILE_SUFFIXES = (*TEXT_SUFFIXES, ".gz", ".zst", ".safetensors")
 _PARTS = {f"part{suffix}": suffix for suffix in (".jsonl", ".jsonl.zst", ".jsonl.gz", ".safetensors")}
@@ -45,6 +45,8 @@ class MixRequest:
     index_dir: str | None = None
     """Where indexes of the data files are kept, if not beside them."""
     no_index: bool = False
+    plot: Path | None = None
+    """A picture of the plan, with `dry_run` too."""
 
     def __post_init__(self) -> None:
         if self.shard_bytes is not None:
@@ -57,6 +59,9 @@ class MixRequest:
             raise UsageError("--index-dir says where indexes go and --no-index that there are none", fix="one of them")
         if self.json and not self.dry_run:
             raise UsageError("--json gives the plan on stdout, where the documents go", fix="add --dry-run")
+        for option, path in (("--output", self.output), ("--rejects", self.rejects), ("--quarantine", self.quarantine)):
+            if self.plot is not None and path is not None and same_file(self.plot, path):
+                raise UsageError(f"--plot and {option} are the same file", fix="name two")
         if self.rejects is not None:
             self._check_rejects_file(self.rejects)
         if self.tokenizer is None:
@@ -92,8 +97,10 @@ class MixRequest:
             named = "" if self.to_stdout else f", and {self.output} names a file"
             raise UsageError(f"--shard-size writes a folder of files{named}", fix=fix)
         folder = Path(os.path.realpath(str(self.place)))
+        plot = None if self.plot is None else str(self.plot)
         for option, path in (
             ("--rejects", self.rejects), ("--quarantine", self.quarantine), ("--index-dir", self.index_dir),
+            ("--plot", plot),
         ):  # fmt: skip
             if path is not None and Path(os.path.realpath(path)).is_relative_to(folder):
                 what = f"{option} {path} lies inside {self.place}, which is replaced as a whole"

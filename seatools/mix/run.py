@@ -16,16 +16,18 @@ from seatools.mix.options import MixOptions
 from seatools.mix.packed_mix import write_packed_mix
 from seatools.mix.plan import Plan, make_plan
 from seatools.mix.plan_report import as_records, plan_table, plan_warnings
-from seatools.mix.rendered_example import first_masked, rendered_example, wants_color
+from seatools.mix.rendered_example import first_masked, rendered_example
 from seatools.mix.requests import MixRequest
 from seatools.mix.shards import shard_span, write_packed_shards, write_shards
 from seatools.mix.source_cleaning import SourceCleaning, cleaned_away
 from seatools.mix.source_index import SourceIndex, build_index
+from seatools.streams.colour import wants_colour
 from seatools.streams.errors import SeaError
 from seatools.streams.inputs import expand
 from seatools.streams.manifest import Manifest
 from seatools.streams.messages import Messages
 from seatools.streams.outputs import check_output, open_output, output_folder, refuse_inputs_inside
+from seatools.streams.plot_style import check_plot, kind_of
 from seatools.streams.quarantine import rejects_policy
 from seatools.streams.records import Rejects, dump
 from seatools.text.documents import Documents, load_documents
@@ -46,6 +48,8 @@ def run_mix(request: MixRequest, messages: Messages, *, json: bool) -> None:
         refuse_inputs_inside(Path(str(request.place)), inputs)
     kept_rejects = request.rejects if request.keeps_rejects else None
     check_output(kept_rejects, force=request.force, inputs=inputs)
+    if request.plot is not None:
+        check_plot(request.plot, force=request.force, inputs=inputs)
     documents = None
     if request.tokenizer is not None:
         documents = load_documents(
@@ -68,6 +72,11 @@ def run_mix(request: MixRequest, messages: Messages, *, json: bool) -> None:
         indexes = _indexes(request, store, rejects, documents, cleaning, messages)
         store.check_unchanged()
         plan = _plan(indexes, documents, options, messages)
+        if request.plot is not None:
+            from seatools.mix.plan_plot import draw_plan
+
+            with open_output(request.plot, force=request.force, inputs=inputs, binary=True) as stream:
+                draw_plan(plan, stream, kind_of(request.plot))
         if request.dry_run:
             if json:
                 sys.stdout.buffer.write(b"".join(dump(row) + b"\n" for row in as_records(plan)))
@@ -181,7 +190,7 @@ def _plan(indexes: list[SourceIndex], documents: Documents | None, options: MixO
         messages.warn(warning)
     found = None if documents is None or messages.quiet else first_masked(indexes)
     if found is not None and documents is not None:
-        messages.info(rendered_example(*found, documents, color=wants_color(sys.stderr)))
+        messages.info(rendered_example(*found, documents, color=wants_colour(sys.stderr)))
     return plan
 
 

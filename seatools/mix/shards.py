@@ -8,7 +8,6 @@ same for any number of workers.
 
 from __future__ import annotations
 
-import re
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -19,7 +18,6 @@ import numpy as np
 from seatools.mix.emission import line_blocks
 from seatools.mix.packed_mix import counts_of, packed_windows, packed_writer, window_counts
 from seatools.mix.plan import Plan
-from seatools.streams.errors import UsageError
 from seatools.streams.outputs import open_output
 from seatools.streams.progress import Progress
 from seatools.text.packed_shards import PART_NAME, part_note
@@ -27,15 +25,6 @@ from seatools.text.packed_shards import PART_NAME, part_note
 if TYPE_CHECKING:
     from seatools.text.documents import Documents
     from seatools.text.packed_writer import PackedWriter
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """ "I/N" as two numbers, 0 <= I < N."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    index, total = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 0 <= index < total:
-        raise UsageError(f'--shard "{text}" is no shard', fix="--shard 0/4 to --shard 3/4")
-    return index, total
 
 
 def shard_span(num_emissions: int, index: int, total: int, multiple: int = 1) -> range:

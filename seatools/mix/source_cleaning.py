@@ -19,10 +19,10 @@ from seatools.mix.document_store import DocumentStore, StoredFile
 from seatools.mix.options import MixOptions
 from seatools.mix.source_index import SourceIndex
 from seatools.mix.source_reading import Stage
-from seatools.mix.source_specs import SourceSpec
 from seatools.streams.messages import Messages
 from seatools.streams.progress import Progress
 from seatools.streams.records import Rejects, check_training
+from seatools.streams.source_specs import SourceSpec
 from seatools.text.cleaning.cleaner import Cleaner
 from seatools.text.cleaning.options import CleaningOptions
 from seatools.text.scripts import scripts_of_language

@@ -19,10 +19,10 @@ import numpy as np
 from seatools.mix.document_store import DocumentStore, Place, StoredFile
 from seatools.mix.index_sidecar import FileIndex, Sidecars
 from seatools.mix.source_reading import Stage, read_source
-from seatools.mix.source_specs import SourceSpec
 from seatools.streams.errors import SeaError
 from seatools.streams.progress import Progress
 from seatools.streams.records import Rejects
+from seatools.streams.source_specs import SourceSpec
 
 if TYPE_CHECKING:
     from seatools.text.documents import Documents

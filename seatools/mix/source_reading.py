@@ -24,12 +24,12 @@ from seatools.mix.counting import Counts, count_records
 from seatools.mix.document_store import DocumentStore, Place, StoredFile
 from seatools.mix.held_rejects import CHECKING, COUNTING, READING, HeldRejects, refuse_again
 from seatools.mix.index_sidecar import COLUMNS, MAX_REJECTED_BYTES, FileIndex, RejectedLine, Sidecars
-from seatools.mix.source_specs import SourceSpec
 from seatools.streams.batches import batches
 from seatools.streams.cores import available_cores
 from seatools.streams.errors import SeaError
 from seatools.streams.inputs import expand
 from seatools.streams.records import BadRecord, Record, Rejects, check_training
+from seatools.streams.source_specs import SourceSpec
 
 if TYPE_CHECKING:
     from seatools.text.documents import Documents

@@ -125,7 +125,7 @@ def vocab_extend(
     examples:
       sea vocab-extend MODEL th=thai.jsonl --add 4000 -o extended
       sea vocab-extend MODEL 'th=th/*.jsonl.zst' lo=lao.txt --add 16K --protect en=en.txt,fr=fr.txt -o extended
-      sea vocab-extend MODEL my=my.txt --until bytes-per-token=6 --pretokenizer marks --report - -o extended
+      sea vocab-extend QWEN my=my.txt --until bytes-per-token=6 --pretokenizer marks --report - -o extended
       sea vocab-extend MODEL th=thai.jsonl --method donor --donor NLLB --add 16K -o extended
       sea vocab-extend MODEL th=thai.jsonl --shard 0/8 -o counts-0.jsonl.zst
 

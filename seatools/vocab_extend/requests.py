@@ -22,6 +22,7 @@ from seatools.streams.outputs import check_output, open_output, output_folder, w
 from seatools.streams.progress import Progress
 from seatools.streams.quarantine import rejects_policy
 from seatools.streams.records import RecordReader, Rejects, check_text, dump
+from seatools.streams.shards import parse_shard
 from seatools.streams.sizes import parse_count
 from seatools.streams.spool import spooled
 from seatools.text.scripts import known_scripts
@@ -191,7 +192,7 @@ def _read(
     messages: Messages,
 ) -> None:
     normalize = normaliser(request.normalize)
-    index, total = _shard(request.shard)
+    index, total = parse_shard(request.shard)
     for role, lang in dict.fromkeys((role, lang) for role, lang, _ in sources):
         specs = [spec for kind, label, spec in sources if (kind, label) == (role, lang)]
         checks = TextChecks(lang)
@@ -234,15 +235,6 @@ def _num_bytes(specs: list[str]) -> int | None:
     """How much there is to read; None where compression hides it."""
     paths = expand(specs)
     return None if any(path.endswith((".gz", ".zst")) for path in paths) else sum(map(os.path.getsize, paths))
-
-
-def _shard(text: str | None) -> tuple[int, int]:
-    if text is None:
-        return 0, 1
-    match = _SHARD.fullmatch(text)
-    if match is None or int(match[1]) >= int(match[2]):
-        raise UsageError(f'--shard "{text}" is no shard', fix="--shard 0/4 to --shard 3/4")
-    return int(match[1]), int(match[2])
 
 
 def _add_counts(request: Request, digest: str, corpus: Corpus, manifest: Manifest) -> None:

@@ -8,8 +8,9 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from seatools.lsn_detect.heat_map import check_plot, draw_heat_map
+from seatools.lsn_detect.heat_map import draw_heat_map
 from seatools.streams.errors import UsageError
+from seatools.streams.plot_style import check_plot
 
 
 def rows(langs: str, num_layers: int, **parts: int):

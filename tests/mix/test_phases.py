@@ -5,38 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from fractions import Fraction
 
-import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from mix_sources import emitted
+from mix_sources import emitted, sized_plan
 
-from seatools.mix.document_store import DocumentStore
-from seatools.mix.options import MixOptions
 from seatools.mix.phases import Phase, check_phases, phase_ends
-from seatools.mix.plan import Plan, make_plan
 from seatools.mix.plan_report import plan_table, plan_warnings
-from seatools.mix.source_index import SourceIndex
-from seatools.mix.source_specs import SourceSpec
 from seatools.streams.errors import SeaError, UsageError
-
-
-def plan_of(sizes, phases, *, max_epochs=4, on_exhaust="stop", budget=None, weights=None) -> Plan:
-    """A plan by bytes for sources {name: [bytes of each document]}."""
-    specs = [SourceSpec(name=name, glob="unused", weight=None if weights is None else weights[name]) for name in sizes]
-    options = MixOptions(
-        sources=tuple(specs), unit="bytes", budget=budget, max_epochs=max_epochs, on_exhaust=on_exhaust,
-        phases=tuple(phases),
-    )  # fmt: skip
-    store = DocumentStore()
-    indexes = [
-        SourceIndex(
-            spec, store, files=np.zeros(len(sizes[spec.name]), np.uint32),
-            num_bytes=np.array(sizes[spec.name], np.uint32),
-        )
-        for spec in specs
-    ]  # fmt: skip
-    return make_plan(indexes, options)
 
 
 def by_phase(plan) -> list[list[tuple[int, int]]]:
@@ -52,7 +28,7 @@ TEN = {"a": [10] * 30, "b": [10] * 30}
 
 
 def test_each_phase_has_its_weights_and_its_share():
-    plan = plan_of(
+    plan = sized_plan(
         TEN,
         [
             Phase(name="1", share=Fraction(3, 4), weights={"a": Fraction(1), "b": Fraction(2)}),
@@ -71,7 +47,7 @@ def test_each_phase_has_its_weights_and_its_share():
 
 def test_a_source_goes_on_where_it_stopped():
     phases = [Phase(name=str(i), share=Fraction(1, 4)) for i in range(4)]
-    plan = plan_of(TEN, phases, budget=800)
+    plan = sized_plan(TEN, phases, budget=800)
     came = [doc for source, doc in emitted(plan) if source == 0]
     assert sorted(came[:30]) == list(range(30)) and len(came) == 40 and set(came[30:]) < set(range(30))
 
@@ -79,11 +55,11 @@ def test_a_source_goes_on_where_it_stopped():
 def test_a_phase_may_raise_the_cap_of_good_data_that_comes_again():
     # b is used up (1 epoch) in the first phase; in the last it is read twice more.
     end = Phase(name="end", share=Fraction(1, 2), weights={"a": Fraction(0)}, max_epochs={"b": 3})
-    plan = plan_of(TEN, [Phase(name="main", share=Fraction(1, 2)), end], max_epochs=1, budget=600)
+    plan = sized_plan(TEN, [Phase(name="main", share=Fraction(1, 2)), end], max_epochs=1, budget=600)
     row = plan.rows[1]
     assert [(share.emitted, share.epochs) for share in row.phases] == [(150, 0.5), (300, 1.5)]
     assert not plan.short_by() and row.max_epochs == 3
-    short = plan_of(TEN, [Phase(name="main", share=Fraction(1, 2)), end], max_epochs=1, budget=1600)
+    short = sized_plan(TEN, [Phase(name="main", share=Fraction(1, 2)), end], max_epochs=1, budget=1600)
     # The first phase wants 800 of 600: a mix that keeps its ratios ends there.
     assert (short.schedule.total, len(short.phases)) == (600, 1)
     assert [row.units_wanted for row in short.rows] == [400, 400 + 800]
@@ -97,7 +73,7 @@ def test_a_phase_may_raise_the_cap_of_good_data_that_comes_again():
 def test_renormalize_goes_on_to_the_next_phase_which_does_not_make_up():
     end = Phase(name="end", share=Fraction(1, 4), weights={"a": Fraction(0), "b": Fraction(1)}, max_epochs={"b": 9})
     phases = [Phase(name="main", share=Fraction(3, 4)), end]
-    plan = plan_of(TEN, phases, max_epochs=1, budget=1200, on_exhaust="renormalize")
+    plan = sized_plan(TEN, phases, max_epochs=1, budget=1200, on_exhaust="renormalize")
     assert [phase.schedule.total for phase in plan.phases] == [600, 300]
     assert plan.short_by() == 300
 
@@ -105,7 +81,7 @@ def test_renormalize_goes_on_to_the_next_phase_which_does_not_make_up():
 def test_error_names_source_phase_and_what_would_be_needed():
     phases = [Phase(name="main", share=Fraction(1, 2)), Phase(name="end", share=Fraction(1, 2))]
     with pytest.raises(SeaError) as found:
-        plan_of(TEN, phases, max_epochs=1, budget=1000, on_exhaust="error")
+        sized_plan(TEN, phases, max_epochs=1, budget=1000, on_exhaust="error")
     assert "the budget of 1,000 bytes ends at 600: source a is used up (1 epoch) in phase end" in str(found.value)
     assert "the budget would take 500 bytes of it (1.7 epochs)" in str(found.value)
 
@@ -115,7 +91,7 @@ def test_the_table_has_one_for_each_phase():
         Phase(name="main", budget=150, weights={"b": Fraction(2)}),
         Phase(name="end", budget=30, weights={"a": Fraction(0)}),
     ]
-    table = plan_table(plan_of(TEN, phases))
+    table = plan_table(sized_plan(TEN, phases))
     assert table.splitlines()[3:] == [
         "phase main: 150 of 150 bytes",
         "     weight  epochs so far  emitted docs  emitted bytes   share  target",
@@ -150,7 +126,7 @@ def test_a_phased_plan_keeps_its_caps_and_its_ends(sizes, drawn, max_epochs, on_
     ]  # fmt: skip
     assume(all(any(phase.weights.values()) for phase in phases))
     assume(all(any(phase.weights[name] for phase in phases) for name in sizes))
-    plan = plan_of(sizes, phases, max_epochs=max_epochs, on_exhaust=on_exhaust)
+    plan = sized_plan(sizes, phases, max_epochs=max_epochs, on_exhaust=on_exhaust)
     names, came = list(sizes), Counter()
     for phase, planned, drawn in zip(phases[: len(plan.phases)], plan.phases, by_phase(plan), strict=True):
         for source, doc in drawn:

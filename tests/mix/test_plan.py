@@ -13,7 +13,7 @@ from seatools.mix.document_store import DocumentStore
 from seatools.mix.options import MixOptions
 from seatools.mix.plan import Plan, make_plan
 from seatools.mix.source_index import SourceIndex
-from seatools.mix.source_specs import SourceSpec
+from seatools.streams.source_specs import SourceSpec
 
 SOURCE = st.tuples(
     st.lists(st.integers(1, 50), min_size=1, max_size=12),  # bytes of the documents

@@ -10,8 +10,8 @@ import pytest
 from seatools.mix.phases import Phase
 from seatools.mix.plan_file import read_plan_file
 from seatools.mix.requests import mix_options
-from seatools.mix.source_specs import SourceSpec
 from seatools.streams.errors import UsageError
+from seatools.streams.source_specs import SourceSpec
 
 WHOLE = """
 unit = "bytes"

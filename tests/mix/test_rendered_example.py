@@ -11,8 +11,8 @@ import pytest
 from seatools.mix.document_store import DocumentStore
 from seatools.mix.rendered_example import first_masked, rendered_example
 from seatools.mix.source_index import build_index
-from seatools.mix.source_specs import SourceSpec
 from seatools.streams.records import Rejects
+from seatools.streams.source_specs import SourceSpec
 from seatools.text.documents import load_documents
 
 
@@ -89,11 +89,11 @@ def test_it_is_on_stderr_once_and_not_with_quiet(sea, tmp_path, byte_tokenizer, 
     ],
 )
 def test_colour_is_for_terminals_that_want_it(monkeypatch, terminal, variables, expected):
-    from seatools.mix.rendered_example import wants_color
+    from seatools.streams.colour import wants_colour
 
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TERM", "xterm")
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    assert wants_color(sys.stderr) is expected
+    assert wants_colour(sys.stderr) is expected

@@ -17,8 +17,8 @@ from seatools.mix import packed_mix
 from seatools.mix.document_store import DocumentStore
 from seatools.mix.emission import emit
 from seatools.mix.packed_mix import packed_windows, window_counts, write_packed_mix
-from seatools.mix.shards import parse_shard, shard_span, write_packed_shards, write_shards
-from seatools.streams.errors import SeaError, UsageError
+from seatools.mix.shards import shard_span, write_packed_shards, write_shards
+from seatools.streams.errors import SeaError
 from seatools.text.documents import load_documents
 from seatools.text.packed import TENSORS, read_packed
 from seatools.text.packed_shards import read_packed_files, shard_paths
@@ -57,13 +57,6 @@ def test_spans_are_the_whole_in_order_cut_at_multiples(num_emissions, total, mul
     assert max(map(len, spans)) - min(map(len, spans)) < 2 * multiple or multiple == 1
     if multiple == 1:
         assert max(map(len, spans)) - min(map(len, spans)) <= 1
-
-
-@pytest.mark.parametrize("text", ["4/4", "1", "-1/4", "a/4", "1/4/2", "0/0", ""])
-def test_what_is_no_shard_is_refused(text):
-    with pytest.raises(UsageError, match="--shard"):
-        parse_shard(text)
-    assert parse_shard("0/4") == (0, 4) and parse_shard("3/4") == (3, 4)
 
 
 @pytest.mark.parametrize(("suffix", "opened"), [(".jsonl", bytes), (".jsonl.gz", gzip.decompress)])

@@ -10,9 +10,9 @@ import pytest
 from seatools.mix.document_store import DocumentStore
 from seatools.mix.options import MixOptions
 from seatools.mix.source_cleaning import SourceCleaning
-from seatools.mix.source_specs import parse_sources
 from seatools.streams.messages import Messages
 from seatools.streams.records import BadRecord, Rejects
+from seatools.streams.source_specs import parse_sources
 from seatools.text.cleaning.check_pool import CheckPool
 from seatools.text.cleaning.options import CleaningOptions
 from seatools.text.cleaning.survivor_spool import SurvivorSpool
