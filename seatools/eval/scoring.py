@@ -126,6 +126,8 @@ def _chrf(sample: Sample) -> tuple[list[Row], Counts]:
     text, counts = _text(sample)
     reference = _needs(sample, "reference", (str, list), "a text, or several")
     references = [reference] if isinstance(reference, str) else reference
+    if not references or not all(isinstance(each, str) for each in references):
+        raise BadRecord("bad result", f"{sample.task}, item {sample.index}: its references are no texts")
     if "off_target" in sample.result:  # a translation whose language was looked at
         wrong = sample.result["off_target"]
         counts |= {"off_target": int(wrong is True), "language_unsure": int(wrong is None)}

@@ -157,4 +157,7 @@ def _checked(source: str, key: str, where: str) -> frozenset[str]:
     for called in tree.find_all(nodes.Filter):
         if called.name not in _environment().filters:
             raise UsageError(f'{key}: no filter "{called.name}"', where=where, fix=f"ours: {', '.join(FILTERS)}")
+    for asked in tree.find_all(nodes.Test):
+        if asked.name not in _environment().tests:
+            raise UsageError(f'{key}: no test "{asked.name}"', where=where)
     return frozenset(meta.find_undeclared_variables(tree)) - _environment().globals.keys()

@@ -25,9 +25,9 @@ class SeaError(Exception):
     def report(self) -> str:
         """The text for stderr: at most three lines."""
         place = f"{self.where}: " if self.where else ""
-        lines = ["error: " + " ".join(f"{place}{self.what}".split("\n"))]
+        lines = ["error: " + " ".join(f"{place}{self.what}".splitlines())]
         if self.fix:
-            lines.append("  fix: " + " ".join(self.fix.split("\n")))
+            lines.append("  fix: " + " ".join(self.fix.splitlines()))
         return "\n".join(lines)
 
 

@@ -85,7 +85,10 @@ def _expand_one(spec: str) -> list[str]:
     if spec.startswith("@"):
         return _listed(spec[1:])
     if os.path.isdir(spec):
-        found = sorted(str(path) for path in Path(spec).rglob("*") if bare_suffix(path.name) in TEXT_SUFFIXES)
+        try:
+            found = sorted(str(path) for path in Path(spec).rglob("*") if bare_suffix(path.name) in TEXT_SUFFIXES)
+        except OSError as error:  # a folder that goes away meanwhile
+            raise SeaError(f"{error.strerror}: {error.filename}", where=spec) from error
         found = [path for path in found if os.path.isfile(path) and not path.endswith(_SIDECARS)]
         if not found:
             raise SeaError(f"{spec}: no text files in this folder", fix=f"looked for {', '.join(TEXT_SUFFIXES)}")

@@ -42,8 +42,15 @@ def parse_toml(text: str, parse_float: Callable[[str], Any] = float) -> dict[str
     """The table of a TOML text; ValueError (TOMLDecodeError where it has a place) for one that is none, is nested too
     deeply or holds a number that cannot be held."""
     try:
-        return tomllib.loads(text, parse_float=parse_float)
+        table = tomllib.loads(text, parse_float=parse_float)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except ArithmeticError:
         raise ValueError("a number with too large an exponent") from None
+    values: list[Any] = [table]
+    while values:  # Python holds any number and cannot print one of 4,301 digits, which hexadecimal may have
+        value = values.pop()
+        if isinstance(value, int) and value.bit_length() > 64:
+            raise ValueError("a whole number of more than 64 bits")
+        values += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return table

@@ -163,6 +163,8 @@ class JsonTokenizer(Tokenizer):
         if self.byte_level:
             return unspell(piece)
         if id in self.byte_ids:
+            if not piece.startswith("<0x"):
+                raise SeaError(f"id {id} is a byte and also {piece[:40]!r}", where=str(self.path))
             return bytes.fromhex(piece[3:5])
         return (piece.replace("▁", " ") if self._meta else piece).encode()
 

@@ -99,6 +99,8 @@ def read_packed_files(paths: Sequence[str | Path]) -> PackedData | PackedShards:
     """Map packed files in this order. Raises SeaError, naming both files, unless tokenizer, row length and sources are
     the same in all of them."""
     shards = [read_packed(path) for path in paths]
+    if not shards:
+        raise SeaError("no packed file", fix="name the file or the folder that `sea mix --pack` wrote")
     first = shards[0]
     for shard in shards[1:]:
         for key, name in _ALIKE.items():
