@@ -64,8 +64,7 @@ def select(
     \b
     examples:
       sea lsn-detect select stats.safetensors --method lape -o neurons.safetensors
-      sea lsn-detect select th0.safetensors th1.safetensors en.safetensors \\
-          --method magnitude --top 2000 -o neurons.safetensors
+      sea lsn-detect select th0.safetensors th1.safetensors en.safetensors --method magnitude -o neurons.safetensors
       sea lsn-detect select stats.safetensors --method plnd --top-k 0.1 --min-docs 0.9 -o neurons.safetensors
 
     Files of several languages go together, and shards of one language add up, if they are of one model and measured

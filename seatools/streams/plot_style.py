@@ -90,6 +90,11 @@ def styled() -> Iterator[None]:
 def save(figure: Any, stream: IO[bytes], kind: str) -> None:
     """Write `figure` as `kind` ("png", "svg", "pdf"), without a date or the version of a library. Inside `styled`."""
     empty = {"png": "Software", "svg": "Date", "pdf": "CreationDate"}
+    if figure.get_layout_engine() is not None:  # its solver ends at places that differ in the last bits
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    for axes in figure.axes:
+        axes.set_position([round(edge, 5) for edge in axes.get_position().bounds])
     figure.savefig(stream, format=kind, metadata={empty[kind]: None})
 
 

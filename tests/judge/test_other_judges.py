@@ -380,7 +380,7 @@ def test_a_language_without_criteria_is_said_to_be_judged_in_english(sea, byte_j
         (["M", "--mode", "pointwise", "--min-consistency", "0.5"], "has none"),
         (["M", "--min-consistency", "5"], "no share"),
         (["M", "--min-margin", "nan"], "not 0 or more"),
-        (["M", "--shard", "2/2"], "not I/N"),
+        (["M", "--shard", "2/2"], "is no shard"),
         (["M", "--no-chat", "--chat-template", "x"], "no use"),
     ],
 )
