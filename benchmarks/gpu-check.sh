@@ -12,12 +12,13 @@ fi
 PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 export PYTHONPATH
 status=0
-timeout 170 "$python" -m pytest -m cuda -q || status=$?
-timeout 70 "$python" benchmarks/loss_head.py --device cuda --runs 5 || status=$?
+timeout 150 "$python" -m pytest -m cuda -q || status=$?
+timeout 50 "$python" benchmarks/loss_head.py --device cuda --runs 5 || status=$?
 timeout 40 "$python" benchmarks/neuron_step.py --device cuda --steps 5 || status=$?
-timeout 200 "$python" benchmarks/gpu_train.py --steps 5 || status=$?
+timeout 160 "$python" benchmarks/gpu_train.py --steps 5 || status=$?
 for length in 512 2048; do
-    timeout 55 "$python" benchmarks/lsn_detect.py --device cuda --shape 8b --seq-len $length --rounds 2 --no-peers \
+    timeout 45 "$python" benchmarks/lsn_detect.py --device cuda --shape 8b --seq-len $length --rounds 2 --no-peers \
         --no-memory || status=$?
 done
+timeout 90 "$python" benchmarks/dpo.py --cuda 1b --train neurons --no-peer || status=$?
 exit "$status"
