@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from seatools.engine.launch import must_launch, num_processes, relaunch, slurm_script
+from seatools.engine.processes import own_place
 from seatools.engine.stop_signals import EndOnSignal
-from seatools.engine.world import SINGLE, World, is_lost, join_world, place_in
-from seatools.streams.errors import SeaError, UsageError
+from seatools.engine.world import World
+from seatools.streams.errors import UsageError
 
 
 def run_launched(
@@ -30,18 +30,9 @@ def run_launched(
     if must_launch(count):
         check(count)
         return relaunch(argv, count)
-    with EndOnSignal():
-        place = place_in(os.environ)
-        world = SINGLE if place is None or place.size == 1 else join_world(device)
-        try:
-            work(world)
-        except RuntimeError as error:
-            if not is_lost(error):
-                raise
-            fix = "it has said why; then the same command with --resume"
-            raise SeaError("another process of this run has ended", where=str(out), fix=fix) from error
-        finally:
-            world.leave()
+    fix = "it has said why; then the same command with --resume"
+    with EndOnSignal(), own_place(device, where=str(out), fix=fix) as world:
+        work(world)
     return 0
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from seatools.engine.launch import must_launch, num_processes, relaunch
 from seatools.engine.world import SINGLE, World, is_lost, join_world, place_in
@@ -21,17 +22,27 @@ def in_processes(
         raise UsageError("stdin cannot be read by several processes", fix="put the data into a file, and name that")
     if nproc is not None and must_launch(num_processes(nproc)):
         return relaunch(argv, num_processes(nproc))
+    with own_place(device) as world:
+        run(world)
+    return 0
+
+
+@contextmanager
+def own_place(device: str, *, where: str | None = None, fix: str = "it has said why; start again") -> Iterator[World]:
+    """The world that a launcher put this process in, or that of one; left at the end.
+
+    SeaError (`where`, `fix`) where another process has ended.
+    """
     place = place_in(os.environ)
     world = SINGLE if place is None or place.size == 1 else join_world(device)
     try:
-        run(world)
+        yield world
     except RuntimeError as error:
         if not is_lost(error):
             raise
-        raise SeaError("another process of this run has ended", fix="it has said why; start again") from error
+        raise SeaError("another process of this run has ended", where=where, fix=fix) from error
     finally:
         world.leave()
-    return 0
 
 
 def is_several(nproc: str | None) -> bool:

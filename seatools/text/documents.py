@@ -95,13 +95,6 @@ class Documents:
             encoded[special] = {text: np.array(i, dtype=np.uint32) for text, i in zip(texts, ids, strict=True)}
         return [plan if isinstance(plan, SeaError) else self._assemble(plan, encoded[plan.special]) for plan in plans]
 
-    def encode_completion(self, prompt: str | Messages, completion: str | Messages) -> TokenizedDoc:
-        """One side of a preference pair: `prompt` masked, `completion` (`chosen` or `rejected`) trained."""
-        (doc,) = self.encode([{"prompt": prompt, "completion": completion}])
-        if isinstance(doc, SeaError):
-            raise doc
-        return doc
-
     def prompt_ids(self, record: Mapping[str, Any]) -> np.ndarray:
         """The tokens [n] uint32 to generate from: `prompt` (a string as it is, or messages through the template with
         the header of an assistant turn), or `messages`, of which a last assistant turn is the answer and left out."""

@@ -122,7 +122,6 @@ def test_a_prompt_of_messages_keeps_its_own_assistant_turns_untrained():
     documents = Documents(FakeTokenizer(), CHAT)
     assert one(documents, record) == expected
     assert one(documents, record | {"completion": "t"}) == expected
-    assert marked(documents, documents.encode_completion(record["prompt"], "t")) == expected
 
 
 @pytest.mark.parametrize(
