@@ -163,8 +163,6 @@ class JsonTokenizer(Tokenizer):
         if self.byte_level:
             return unspell(piece)
         if id in self.byte_ids:
-            if not piece.startswith("<0x"):
-                raise SeaError(f"id {id} is a byte and also {piece[:40]!r}", where=str(self.path))
             return bytes.fromhex(piece[3:5])
         return (piece.replace("▁", " ") if self._meta else piece).encode()
 
@@ -207,16 +205,31 @@ def model_of(parsed: Any, where: Path) -> dict[str, Any]:
 
 
 def vocabulary_of(model: dict[str, Any], where: Path) -> dict[str, int]:
-    """Piece -> id of a model section; `SeaError` for ids that are no numbers."""
+    """Piece -> id of a model section; `SeaError` for ids that are no numbers or that two pieces share."""
     vocabulary = model["vocab"]
     try:
         if model["type"] == "Unigram":
             return {str(piece): id for id, (piece, _) in enumerate(vocabulary)}
         if all(map(is_id, vocabulary.values())):
+            _check_ids_differ(vocabulary, where)
             return dict(vocabulary)
     except (TypeError, ValueError, AttributeError):
         pass
     raise SeaError(f"{where}: the vocabulary of the {model['type']} model is malformed", fix="get the file again")
+
+
+def _check_ids_differ(vocabulary: dict[str, int], where: Path) -> None:
+    # The engine gives one of the two, another one in each process (its hash map is seeded at random).
+    if len(set(vocabulary.values())) == len(vocabulary):
+        return
+    holder: dict[int, str] = {}
+    for piece, id in vocabulary.items():
+        if id in holder:
+            raise SeaError(
+                f"{where}: the pieces {holder[id][:40]!r} and {piece[:40]!r} share the id {id}",
+                fix="give each piece of the vocabulary an id of its own",
+            )
+        holder[id] = piece
 
 
 def check_merges(merges: Any, vocabulary: dict[str, int], where: Path) -> None:

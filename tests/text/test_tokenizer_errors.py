@@ -120,6 +120,11 @@ def test_malformed_vocabularies(tmp_path: Path, model: object) -> None:
     refused(written(tmp_path / "tokenizer.json", {"model": model}), "vocabulary of the .* model is malformed")
 
 
+def test_two_pieces_with_one_id(tmp_path: Path) -> None:
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "<0x0A>": 1}, "merges": []}
+    refused(written(tmp_path / "tokenizer.json", {"model": model}), "'b' and '<0x0A>' share the id 1")
+
+
 @pytest.mark.parametrize(
     ("merge", "match"),
     [(["a", "b"], "needs the piece 'ab'"), ("a x", "needs the piece 'x'"), ("a", "is not two pieces")],
