@@ -2,20 +2,41 @@
 
 make completions            (a test checks that the committed files are what this writes)
 
-All three complete commands, their parts, `sea help`'s topics, options, fixed choices, and paths where a path goes.
+All three complete commands, their parts, `sea help`'s topics, options, fixed choices, languages where one goes,
+evaluation tasks, and paths where a path goes.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from seatools.cli import COMMANDS
+from seatools.eval.task_file import builtin_names
 from seatools.help.definitions import definitions, parts_of
 from seatools.help.topic import topics
 from seatools.streams.flag_definitions import Definition, Parameter
+from seatools.text.scripts import known_languages
 
 HERE = Path(__file__).resolve().parent
+
+
+def offered(item: Parameter) -> tuple[str, ...]:
+    """Words that `item` may be; there may be others."""
+    return item.choices or _NAMED.get(item.metavar.strip("[]."), tuple)()
+
+
+_NAMED: dict[str, Callable[[], tuple[str, ...]]] = {
+    "LANG": known_languages,
+    "LANG,": known_languages,
+    "TASK": builtin_names,
+}
+
+
+def named_arguments(command: Definition) -> tuple[str, ...]:
+    """Words that one of its arguments may be, and that a path is not."""
+    return tuple(word for item in command.arguments for word in offered(item))
 
 
 def bash(table: dict[str, Definition]) -> str:
@@ -25,13 +46,13 @@ def bash(table: dict[str, Definition]) -> str:
         words = " ".join(spelling for option in command.options for spelling in option.names)
         values = "".join(
             f"                {'|'.join(option.names)})"
-            f" _sea_value '{' '.join(option.choices)}' {int(option.files)} ;;\n"
+            f" _sea_value '{' '.join(offered(option))}' {int(option.files)} ;;\n"
             for option in command.options
             if option.metavar
         )
-        parts = " ".join(parts_of(name, table))
+        parts, arguments = " ".join(parts_of(name, table)), " ".join(named_arguments(command))
         cases.append(
-            f"        '{name}')\n            words='{words}' parts='{parts}'\n"
+            f"        '{name}')\n            words='{words}' parts='{parts}' arguments='{arguments}'\n"
             + f"            case $before in\n{values}                *) return 1 ;;\n            esac ;;\n"
         )
     whole = "".join(f"        '{name}') path=$1\\ $2 ;;\n" for name in table if " " in name)
@@ -50,13 +71,13 @@ _sea_files() {{
     COMPREPLY+=($(compgen -f -- "$cur"))
 }}
 
-_sea_option() {{  # COMMAND: sets words and parts; 1 if the word before takes no value
+_sea_option() {{  # COMMAND: sets words, parts and arguments; 1 if the word before takes no value
     case $1 in
 {"".join(cases)}    esac
 }}
 
 _sea() {{
-    local cur=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} words='' parts='' path
+    local cur=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}} words='' parts='' arguments='' path
     local IFS=$' \\n'
     COMPREPLY=()
     if [ "$COMP_CWORD" -eq 1 ]; then
@@ -76,7 +97,8 @@ _sea() {{
     case $cur in
         -*) COMPREPLY=($(compgen -W "$words" -- "$cur")) ;;
         *)
-            [ "$COMP_CWORD" -ne 2 ] || COMPREPLY=($(compgen -W "$parts" -- "$cur"))
+            [ "$COMP_CWORD" -eq 2 ] || parts=''
+            COMPREPLY=($(compgen -W "$parts $arguments" -- "$cur"))
             _sea_files ;;
     esac
 }}
@@ -92,7 +114,7 @@ def zsh(table: dict[str, Definition]) -> str:
     cases = []
     for name, command in table.items():
         rows = [row for option in command.options for row in _zsh_rows(option)]
-        body = " \\\n".join([*rows, "                '*:file:_files'"])
+        body = " \\\n".join([*rows, f"                '*:file:{_zsh_action(named_arguments(command), True)}'"])
         parts = "".join(f" '{part}:{_zsh_quoted(table[f'{name} {part}'].summary)}'" for part in parts_of(name, table))
         described = f"                parts=({parts.lstrip()})\n" if parts else ""
         described += "                (( CURRENT == 2 )) && _describe -t parts part parts\n" if parts else ""
@@ -135,16 +157,19 @@ if [ "$funcstack[1]" = _sea ]; then _sea "$@"; else compdef _sea sea; fi
 def _zsh_rows(option: Parameter) -> list[str]:
     value = ""
     if option.metavar:
-        words = f"({' '.join(option.choices)})"
-        action = words if option.choices and not option.files else "_files" if option.files else " "
-        if option.choices and option.files:
-            action = f'_alternative "words\\:word\\:{words}" "files\\:file\\:_files"'
-        value = f":{_zsh_quoted(option.metavar)}:{action}"
+        value = f":{_zsh_quoted(option.metavar)}:{_zsh_action(offered(option), option.files)}"
     star = "*" if option.repeatable else ""
     spelled = (
         name + ("=" if value and name.startswith("--") else "") for name in option.names
     )  # --name VALUE or =VALUE
     return [f"                '{star}{name}[{_zsh_quoted(option.help)}]{value}'" for name in spelled]
+
+
+def _zsh_action(words: tuple[str, ...], files: bool) -> str:
+    listed = f"({' '.join(words)})"
+    if words and files:
+        return f'_alternative "words\\:word\\:{listed}" "files\\:file\\:_files"'
+    return listed if words else "_files" if files else " "
 
 
 def _zsh_quoted(text: str) -> str:
@@ -186,11 +211,13 @@ def fish(table: dict[str, Definition]) -> str:
         for part in parts_of(name, table):
             summary = _fish_quoted(table[f"{name} {part}"].summary)
             lines.append(f"complete -c sea -n '__sea_at {name} 2' -a {part} -d '{summary}'")
+        if words := named_arguments(command):
+            lines.append(f"complete -c sea -n \"__sea_is '{name}'\" -a '{' '.join(words)}'")
         for option in command.options:
             spelled = [f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names]
             value = ""
-            if option.choices:
-                value = f" {'-r' if option.files else '-x'} -a '{' '.join(option.choices)}'"
+            if words := offered(option):
+                value = f" {'-r' if option.files else '-x'} -a '{' '.join(words)}'"
             elif option.metavar:
                 value = " -r -F" if option.files else " -x"
             where = f"complete -c sea -n \"__sea_is '{name}'\""

@@ -33,10 +33,12 @@ ZeroWidth = Annotated[
         "--zero-width", help="invisible characters: keep, only the meaningful, not Khmer's word breaks either"
     ),
 ]
-KeepLang = Annotated[str | None, typer.Option("--lang", metavar="th,lo", help="keep documents in these languages")]
+KeepLang = Annotated[str | None, typer.Option("--lang", metavar="LANG,...", help="keep documents in these languages")]
 LangId = Annotated[
     str,
-    typer.Option("--lang-id", metavar="script|cld2|fasttext:FILE", help="what tells languages (cld2, fasttext: lid)"),
+    typer.Option(
+        "--lang-id", metavar="script|cld2|fasttext:FILE|PLUGIN", help="what tells languages (cld2, fasttext: lid)"
+    ),
 ]
 LangCheck = Annotated[
     bool, typer.Option("--lang-check", help="reject documents in another language than their lang or label")

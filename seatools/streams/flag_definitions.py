@@ -16,11 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seatools.streams.flag_choices import choices_of
 from seatools.streams.flag_groups import group_of
 
 _METAVARS = {int: "N", float: "X", Path: "PATH"}
 _FILES = re.compile(
-    r"FILE|GLOB|DIR|OUT|MODEL|TOK|PATCH|STATS|NEURONS|NEW|BASE|SAMPLES|DATA|PROMPTS|RESPONSES|PREFS|PATH"
+    r"\b(FILE|GLOB|DIR|OUT|MODEL|TOK|TOKENIZER|PATCH|STATS|NEURONS|NEW|BASE|SAMPLES|DATA|PROMPTS|RESPONSES|PREFS|PATH)\b"
 )
 
 
@@ -152,9 +153,7 @@ def _parameter(command: str, names: tuple[str, ...], kind: Any, info: Any, defau
     metavar = "" if switch else info.metavar or "|".join(choices)
     if not metavar and not switch:
         metavar = next((text for inner, text in _METAVARS.items() if inner in kinds), "TEXT")
-    if not choices and "|" in metavar:
-        words = (word.partition("[")[0].partition(":")[0] for word in metavar.split("|"))
-        choices = tuple(word for word in words if re.fullmatch(r"[a-z][a-z0-9-]*", word))
+    choices = choices or choices_of(metavar).words
     required = default is inspect.Parameter.empty or default is ...
     return Parameter(
         names=names, metavar=metavar, help=info.help or "", choices=choices,

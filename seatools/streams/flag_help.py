@@ -7,6 +7,7 @@ printed.
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 
@@ -43,24 +44,24 @@ def broken(example: str, width: int) -> str:
     """An example indented by two, in lines of at most `width` if its words allow it, all but the last with a `\\`."""
     if len(example) + 2 <= width:
         return f"  {example}"
-    if "#" in example:  # a comment cannot be broken; it need not be aligned either
-        return "  " + "  #".join(
-            part.strip() if number else part.rstrip() for number, part in enumerate(example.split("#"))
-        )
+    if commented := re.fullmatch(r"(.+?)\s+# (.+)", example):  # what it is for goes before it
+        return f"  # {commented[2]}\n{broken(commented[1], width)}"
     lines = _split(example, width - 4)
     return "  " + " \\\n      ".join(lines)
 
 
 def _split(example: str, width: int) -> list[str]:
-    """A command line in lines; neither what stands in quotes nor an option and its value are parted."""
+    """A command line in lines; neither what stands in quotes, nor an option and its value, nor `| jq .value` and its
+    like are parted."""
     parts: list[str] = []
-    quote, together = "", False
+    quote, together, piped = "", False, False
     for word in example.split(" "):
         if quote or (together and not word.startswith("-")):
             parts[-1] += f" {word}"
         else:
             parts.append(word)
-        together = not quote and (word.startswith("-") or word == "|")
+        together = not quote and (word.startswith("-") or word == "|" or piped)
+        piped = word == "|"
         for letter in word:
             if letter in "'\"" and quote in ("", letter):
                 quote = "" if quote else letter
@@ -77,10 +78,21 @@ def _row(left: str, item: Parameter, width: int) -> str:
     """One entry: what is typed on the left, its help beside it, or beneath it where the left is long."""
     help_lines = _filled(item.told, width - _COLUMN).split("\n")
     first = f"  {left}"
-    head = (
-        [f"{first:<{_COLUMN}}{help_lines[0]}"] if len(first) < _COLUMN - 1 else [first, " " * _COLUMN + help_lines[0]]
-    )
+    if len(first) < _COLUMN - 1:
+        head = [f"{first:<{_COLUMN}}{help_lines[0]}"]
+    else:
+        head = [*_parted(first, width), " " * _COLUMN + help_lines[0]]
     return "\n".join([*head, *(" " * _COLUMN + line for line in help_lines[1:])]).rstrip()
+
+
+def _parted(text: str, width: int) -> list[str]:
+    """`  --name a|b|c` in lines, parted after a `|`."""
+    lines = [""]
+    for piece in re.findall(r"[^|]*\|?", text):
+        if len(lines[-1]) + len(piece) > width and lines[-1]:
+            lines.append(" " * 6)
+        lines[-1] += piece
+    return lines
 
 
 def _filled(text: str, width: int, after: str = "") -> str:

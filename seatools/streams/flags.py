@@ -10,8 +10,9 @@ them.
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,7 @@ from seatools.streams.colour import ColorChoice, colour
 from seatools.streams.command_line import Setting, running
 from seatools.streams.configuration import Given, configured, read_config
 from seatools.streams.errors import UsageError
+from seatools.streams.flag_choices import choices_of
 from seatools.streams.print_config import Resolved, as_json, as_toml
 
 __all__ = ["read_config"]
@@ -62,7 +64,11 @@ Depfile = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="show the traceback of an error")]
 Pattern = Annotated[
     str | None,
-    typer.Option("--pattern", metavar="NAME|REGEX", help="pre-tokenizer of tiktoken or bare vocab.json files"),
+    typer.Option(
+        "--pattern",
+        metavar="gpt2|r50k_base|p50k_base|cl100k_base|o200k_base|REGEX",
+        help="pre-tokenizer of tiktoken or bare vocab.json files",
+    ),
 ]
 
 
@@ -112,6 +118,7 @@ def run_app(
     try:
         # Not `command.main`: it turns a closed pipe into exit code 1 and an EOFError into an interrupt.
         with command.make_context(f"sea {name}", list(argv), default_map=defaults, obj=tuple(argv)) as context:
+            _check_choices(command.params, context, given)
             if printing:
                 options = [
                     _resolved(item, context, given)
@@ -137,7 +144,9 @@ def run_app(
         raise KeyboardInterrupt from None
     except _CLICK_EXCEPTION as error:
         message = error.format_message().rstrip(".")
-        where = _origin(error, given)
+        where = _origin(getattr(error, "param", None), getattr(error, "ctx", None), given)
+        if wrong := _NOT_ONE_OF.fullmatch(message):
+            raise _unknown(wrong[1], wrong[2], wrong[3].replace("'", "").split(", "), where) from None
         raise UsageError(message[:1].lower() + message[1:], where=where, fix=f"sea {name} --help") from None
     return int(result) if isinstance(result, int) else 0
 
@@ -204,7 +213,8 @@ def _preset(
     if chosen is None:
         return {}
     if chosen not in presets:
-        raise UsageError(f"no preset {chosen!r}", fix=f"one of {', '.join(presets)}")
+        typed = _typed(argv, "--preset") is not None
+        raise _unknown("--preset", chosen, tuple(presets), None if typed else given["preset"].source)
     by_option = {option.lstrip("-"): item.name for item in params for option in item.opts}
     return {by_option[key]: Given(value, f"--preset {chosen}") for key, value in presets[chosen].items()}
 
@@ -251,9 +261,30 @@ def _settings(params: list[Any], context: Any, given: Mapping[str, Given]) -> li
     return found
 
 
-def _origin(error: Any, given: Mapping[str, Given]) -> str | None:
+# Of typer's choices; what is before "is not" differs from version to version.
+_NOT_ONE_OF = re.compile(r"Invalid value for '?([^':]+?)'?: (?:Value error, )?'(.*)' is not one of (.*)", re.DOTALL)
+
+
+def _check_choices(params: list[Any], context: Any, given: Mapping[str, Given]) -> None:
+    """Raises UsageError for a value that its option's metavar (`fp32|bf16`) does not allow."""
+    for item in params:
+        value = context.params.get(item.name)
+        if not item.metavar or not isinstance(value, str | list | tuple) or isinstance(value, StrEnum):
+            continue
+        choices = choices_of(item.metavar)
+        for one in [value] if isinstance(value, str) else value:
+            if isinstance(one, str) and (wrong := choices.refused(one)) is not None:
+                name = max(item.opts, key=len)
+                raise _unknown(name, wrong, choices.alternatives, _origin(item, context, given), choices.several)
+
+
+def _unknown(name: str, value: str, known: Sequence[str], where: str | None, several: bool = False) -> UsageError:
+    fix = f"{'some' if several else 'one'} of {', '.join(known)}" if len(known) > 1 else known[0]
+    return UsageError(f"unknown {name} {value!r}", where=where, fix=fix)
+
+
+def _origin(item: Any, context: Any, given: Mapping[str, Given]) -> str | None:
     """The file or variable that a refused value came from; None if it was typed."""
-    item, context = getattr(error, "param", None), getattr(error, "ctx", None)
     if item is None or context is None or item.name not in given or not _is_default(item, context):
         return None
     return given[item.name].source

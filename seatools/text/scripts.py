@@ -12,16 +12,22 @@ import unicodedata
 from collections import Counter
 from functools import lru_cache
 
+from seatools.text.language_tags import base_language
+
 # No white space between words (Tibetan, Javanese and Balinese included): tokens per white-space word mean nothing.
 UNSPACED = frozenset(
     ("Thai", "Lao", "Khmer", "Myanmar", "Han", "Hiragana", "Katakana", "Tibetan", "Tai", "Javanese", "Balinese")
 )
+# Marks and symbols that Unicode counts as letters, of which some are named after what they stand for.
 _SHARED = frozenset(
-    ("COMBINING", "MODIFIER", "VARIATION", "MUSICAL", "MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "FEMININE")
-)
+    ("COMBINING", "MODIFIER", "VARIATION", "MUSICAL", "MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "FEMININE",
+     "MASCULINE", "ALEF", "BET", "GIMEL", "DALET", "BLACK-LETTER", "CARON", "EULER", "INFORMATION", "MASU", "MICRO",
+     "PLANCK", "VERTICAL")
+)  # fmt: skip
 _RENAMED = {
-    "CJK": "Han", "IDEOGRAPHIC": "Han", "HALFWIDTH": "Katakana", "KATAKANA-HIRAGANA": "Katakana",
-    "FULLWIDTH": "Latin", "NEW": "Tai",
+    "CJK": "Han", "IDEOGRAPHIC": "Han", "VIETNAMESE": "Han", "HALFWIDTH": "Katakana", "KATAKANA-HIRAGANA": "Katakana",
+    "HENTAIGANA": "Hiragana", "FULLWIDTH": "Latin", "SUPERSCRIPT": "Latin", "TURNED": "Latin", "ROMAN": "Latin",
+    "KELVIN": "Latin", "ANGSTROM": "Latin", "OHM": "Greek", "NEW": "Tai",
 }  # fmt: skip
 # ISO 15924 -> the scripts that a text in it is written with.
 _OF_CODE: dict[str, tuple[str, ...]] = {
@@ -51,6 +57,11 @@ def script_of(char: str) -> str | None:
     if not first or first in _SHARED:
         return None
     return _RENAMED.get(first, first.capitalize())
+
+
+def known_languages() -> tuple[str, ...]:
+    """The codes, of two letters where there are such, whose usual script is known."""
+    return tuple(sorted({base_language(lang) for lang in _CODE_OF}))
 
 
 def known_scripts() -> frozenset[str]:
