@@ -9,7 +9,7 @@ import typer
 
 from seatools.dpo.options import DPOOptions, default_max_length
 from seatools.dpo.presets import PRESETS
-from seatools.engine.run_request import eval_arguments
+from seatools.engine.run_request import eval_arguments, plot_wanted
 from seatools.engine.training_options import listed, what_is_trained
 from seatools.streams.errors import UsageError
 from seatools.streams.flags import (
@@ -56,6 +56,7 @@ from seatools.streams.training_flags import (
     NeuronLangs,
     Neurons,
     Nodes,
+    NoPlot,
     Nproc,
     OnForgetting,
     Optimizer,
@@ -94,7 +95,12 @@ def dpo(
     ] = None,
     output: OutputPath = ...,  # type: ignore[assignment]
     loss: Annotated[
-        str, typer.Option("--loss", help="sigmoid, sigmoid_norm, ipo, hinge, robust, apo_zero or apo_down")
+        str,
+        typer.Option(
+            "--loss",
+            metavar="sigmoid|sigmoid_norm|ipo|hinge|robust|apo_zero|apo_down",
+            help="of a pair's margin; names as in TRL",
+        ),
     ] = _D.loss,
     beta: Annotated[float, typer.Option("--beta", help="strength of the tie to the reference")] = _D.beta,
     label_smoothing: Annotated[
@@ -120,11 +126,11 @@ def dpo(
     neurons: Neurons = None,
     neuron_langs: NeuronLangs = None,
     first_new_row: FirstNewRow = None,
-    preset: Annotated[
-        str | None, typer.Option("--preset", metavar="NAME", help=f"published values: {', '.join(PRESETS)}")
-    ] = None,
+    preset: Annotated[str | None, typer.Option("--preset", metavar="|".join(PRESETS), help="published values")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", help="pairs in a step")] = _D.batch_size,
-    micro_batch: Annotated[int, typer.Option("--micro-batch", help="pairs in a pass; 0: all, on CPU 2")] = 0,
+    micro_batch: Annotated[
+        int, typer.Option("--micro-batch", help="pairs in a pass; 0: 16,384 tokens of them, on CPU 512")
+    ] = 0,
     epochs: Annotated[float, typer.Option("--epochs", help="passes over the pairs, without --max-steps")] = _D.epochs,
     max_steps: Annotated[int | None, typer.Option("--max-steps", help="steps, instead of --epochs")] = None,
     lr: LearningRate = _D.lr,
@@ -157,6 +163,7 @@ def dpo(
     on_forgetting: OnForgetting = _D.on_forgetting,
     track: Track = None,
     plot: Plot = None,
+    no_plot: NoPlot = False,
     tokenizer: TokenizerPath = None,
     pattern: Pattern = None,
     chat_template: ChatTemplatePath = None,
@@ -219,8 +226,8 @@ def dpo(
         model_path=model, preferences=tuple(preferences or ()), out=output, tokenizer_path=tokenizer or model,
         reference=reference, reference_only=reference_only, resume=resume, force=force, limit=limit, workers=workers,
         on_error=on_error.value, quarantine=quarantine, pattern=pattern, chat_template=chat_template,
-        eval_data=eval_arguments(eval_data), track=tuple(track or ()), plot=plot, save_patch=save_patch,
-        messages=messages,
+        eval_data=eval_arguments(eval_data), track=tuple(track or ()),
+        plot=plot_wanted(plot, no_plot), save_patch=save_patch, messages=messages,
     )  # fmt: skip
     if dry_run:
         from seatools.dpo.dry_run import dry_run as show

@@ -1,7 +1,7 @@
 """`sea dpo --dry-run`: the pairs that are there, and whether their training fits; by arithmetic, without torch.
 
 Preferences are read and tokenised whole, so that the rejects are known. Memory is that of `engine/memory.py` for a
-pass whose pairs are all as long as the longest, without shared prompts: an upper bound.
+pass as large as these pairs can make one, without shared prompts: an upper bound.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ import dataclasses
 import math
 import sys
 from collections import Counter
+from collections.abc import Sequence
 
-from seatools.dpo.options import DPOOptions, pairs_of_pass
-from seatools.dpo.pairs import read_sources
+from seatools.dpo.options import DPOOptions
+from seatools.dpo.pairs import Pair, read_sources
+from seatools.dpo.passes import largest_pass
 from seatools.dpo.session import Request, check_request, look_at, open_folder
 from seatools.dpo.sources import identity, mixed
 from seatools.engine.launch import num_processes
@@ -50,12 +52,12 @@ def dry_run(
     pairs = [pair for own in found for pair in own]
     counts = [len(own) for own in found]
     epoch = len(mixed(inputs.sources, counts))
-    longest = max(len(doc.ids) for pair in pairs for doc in (pair.chosen, pair.rejected))
+    longest = _longest(pairs)
     together = sum(len(pair.chosen.ids) + len(pair.rejected.ids) for pair in pairs)
     shared = sum(max(0, pair.shared - 1) for pair in pairs) / together
     batch_size = min(options.batch_size, epoch)
     steps = options.max_steps or steps_for_epochs(options.epochs, batch_size=batch_size, num_rows=epoch)
-    trained, total, needed = _memory(request, options, longest, ranks, inputs.documents.tokenizer.vocab_size)
+    trained, total, needed = _memory(request, options, pairs, ranks, inputs.documents.tokenizer.vocab_size)
     machine = this_machine(options.device)
     available, said = available_memory(None if memory is None else int(memory * 1e9), machine, ranks)
     fits = does_fit(needed, available, machine)
@@ -87,7 +89,7 @@ def dry_run(
 
 
 def _memory(
-    request: Request, options: DPOOptions, longest: int, ranks: int, vocab_size: int
+    request: Request, options: DPOOptions, pairs: Sequence[Pair], ranks: int, vocab_size: int
 ) -> tuple[int, int, Memory]:
     """Trained parameters, all parameters, and bytes on each device."""
     shapes = model_shapes(request.model_path)
@@ -96,19 +98,24 @@ def _memory(
         first_new_row=options.first_new_row, vocab_size=vocab_size,
     )  # fmt: skip
     machine = this_machine(options.device)
-    own = -(-options.batch_size // ranks)
-    micro = min(own, options.micro_batch) or pairs_of_pass(
-        options.batch_size, ranks=ranks, on_cpu=not machine.is_cuda
+    tokens = largest_pass(
+        [len(pair.chosen.ids) + len(pair.rejected.ids) for pair in pairs], batch_size=options.batch_size,
+        micro_batch=options.micro_batch, on_cpu=not machine.is_cuda, ranks=ranks,
     )  # fmt: skip
+    longest = _longest(pairs)
     needed = plan_memory(
         shapes, text_config(request.model_path), parts,
         MemoryOptions(
-            width=weight_width(options.dtype, machine), rows=2 * micro, seq_len=longest,
+            width=weight_width(options.dtype, machine), rows=-(-tokens // longest), seq_len=longest,
             recompute=options.activation_checkpointing, attention=options.attention,
             state_width=2 if options.optimizer_states == "bf16" else 4, masters=options.masters,
             muon=options.optimizer == "muon", ranks=ranks,
             sharded=ranks > 1 and options.parallel != "ddp" and all(part.dim is None for part in parts.values()),
-            on_cuda=machine.is_cuda,
+            on_cuda=machine.is_cuda, of_answers=True,
         ),
     )  # fmt: skip
     return sum(part.count for part in parts.values()), sum(map(math.prod, shapes.values())), needed
+
+
+def _longest(pairs: Sequence[Pair]) -> int:
+    return max(len(doc.ids) for pair in pairs for doc in (pair.chosen, pair.rejected))

@@ -54,9 +54,3 @@ class DPOOptions(TrainingOptions):
         """What must be the same for a run to be continued, by option, as JSON: all that changes what it computes."""
         names = ("loss", "beta", "label_smoothing", "sft_weight")
         return super().identity() | {name: getattr(self, name) for name in names}
-
-
-def pairs_of_pass(batch_size: int, *, ranks: int, on_cpu: bool) -> int:
-    """Pairs in one forward pass where the user has not said: on a CPU few, as more of them gain nothing."""
-    mine = -(-batch_size // ranks)
-    return min(mine, 2) if on_cpu else mine

@@ -95,10 +95,14 @@ def check_system_kept(template: ChatTemplate | None, prompt: str | Turns) -> Non
     """Refuse a prompt whose system turn the template leaves out: the pair was judged with it (template of Gemma 1)."""
     if template is None or isinstance(prompt, str):
         return
-    without = [turn for turn in prompt if turn["role"] != "system"]
-    said = [turn for turn in prompt if turn["role"] == "system" and turn["content"].strip()]
-    if said and without and template.render(prompt) == template.render(without):
-        raise BadRecord(
-            "system turn dropped", f"the chat template of {template.path} leaves out the system turn",
-            fix="another --chat-template, or the system text in the user's turn",
-        )  # fmt: skip
+    whole = template.render(prompt) if any(turn["role"] == "system" for turn in prompt) else ""
+    for place, turn in enumerate(prompt):
+        if turn["role"] != "system" or not turn["content"].strip():
+            continue
+        # Other words in its place, not none: a template may have words of its own for a prompt without a system turn.
+        other = {**turn, "content": turn["content"] + "x"}
+        if template.render([*prompt[:place], other, *prompt[place + 1 :]]) == whole:
+            raise BadRecord(
+                "system turn dropped", f"the chat template of {template.path} leaves out the system turn",
+                fix="another --chat-template, or the system text in the user's turn",
+            )  # fmt: skip

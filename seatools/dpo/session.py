@@ -35,6 +35,7 @@ from seatools.streams.outputs import check_output
 from seatools.streams.quarantine import rejects_policy
 from seatools.streams.spool import spooled
 from seatools.text.documents import Documents, load_documents
+from seatools.text.own_tokenizer import other_pieces
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,6 +88,8 @@ def look_at(request: Request, options: DPOOptions) -> Inputs:
     documents = load_documents(
         request.tokenizer_path, pattern=request.pattern, chat_template=request.chat_template, note=messages.debug
     )
+    if other := other_pieces(documents.tokenizer, request.model_path):
+        messages.warn(other)
     spool = request.out / SPOOL if request.resume and (request.out / SPOOL).is_file() else None
     sources = parse_sources(request.preferences)
     if spool is not None:  # what came by stdin comes from there now, named again or not
@@ -164,6 +167,7 @@ def _align(request: Request, inputs: Inputs, options: DPOOptions, folder: RunFol
     trainee = load_trainee(
         request.model_path, options, seq_len=options.max_length, vocab_size=tokenizer.vocab_size,
         tokenizer_path=tokenizer.path, world=world, messages=messages, option="--max-length",
+        lengths_vary=True,
     )  # fmt: skip
     share_prompt = shares_prompts(trainee, pairs, options)
     if folder is not None:

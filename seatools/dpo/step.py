@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from seatools.dpo.losses import PairLogProbs, check_loss, pair_losses, sft_losses
-from seatools.dpo.options import pairs_of_pass
+from seatools.dpo.passes import passes
 from seatools.engine.answer_log_probs import AnswerPair, answer_log_probs, num_computed
 from seatools.engine.flops import mean_context
 from seatools.engine.loss import LogProbs
 from seatools.engine.optimise import MasterAdamW
-from seatools.engine.row_order import micro_batches, rows_of_step
+from seatools.engine.row_order import rows_of_step
 from seatools.engine.rows import Batch
 from seatools.engine.shard import LossModule, add_gradients
 from seatools.engine.world import World
@@ -96,15 +96,17 @@ class PairGradients:
         options, world = self.options, self.world
         numbers = self.row_numbers(step)
         documents = {number: self._documents(number) for number in numbers}
-        micro = options.micro_batch or pairs_of_pass(
-            self.batch_size, ranks=world.size, on_cpu=self.device.type == "cpu"
-        )
+        sizes = {n: num_computed(pair, share_prompt=options.share_prompt) for n, pair in documents.items()}
+        cut = passes(
+            numbers, sizes, micro_batch=options.micro_batch, on_cpu=self.device.type == "cpu", rank=world.rank,
+            ranks=world.size,
+        )  # fmt: skip
         sft_tokens = sum(self.pairs[number].chosen.num_targets for number in numbers)
         langs = sorted({self.pairs[number].lang for number in numbers})
         figures = torch.zeros(len(langs), _MARGIN + 1, dtype=torch.float64, device=self.device)
         if self.adds_in_place:
             self.root.begin()
-        for part in micro_batches(numbers, micro, rank=world.rank, ranks=world.size):
+        for part in cut:
             # Without a pair it is another rank's turn: the same collective calls, nothing learned.
             found = answer_log_probs(
                 self.root.model, [documents[number] for number in part], self.pad_id,
@@ -141,7 +143,7 @@ class PairGradients:
                 lang: {"margin": float(row[_MARGIN] / n), "accuracy": float(row[_ACCURACY] / n), "n": n}
                 for lang, row, n in zip(langs, sums, counts, strict=True)
             },
-            "tokens": sum(num_computed(documents[n], share_prompt=options.share_prompt) for n in numbers),
+            "tokens": sum(sizes[number] for number in numbers),
             "targets": sft_tokens + sum(self.pairs[number].rejected.num_targets for number in numbers),
             "context": round(mean_context(lengths), 1),
             "epoch": round(step * self.batch_size / len(self.pairs), 4),

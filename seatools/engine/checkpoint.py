@@ -13,6 +13,8 @@ No pickle. Cost: 14 B a trained bf16 weight, 12 B an fp32 one.
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -36,6 +38,7 @@ from seatools.engine.tensor_rows import (
 from seatools.engine.world import SINGLE, World
 from seatools.streams.errors import SeaError
 from seatools.streams.outputs import sync_file, sync_folder
+from seatools.streams.parsed import parse_json
 
 FORMAT = "sea-checkpoint-1"
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -76,6 +79,15 @@ def take_snapshot(
         name = f"{kind}{ranks[world.rank if shared else 0]}.safetensors"
         files[name] = {key: _on_host(part.tensor, copy) for key, part in mine.items()}, metadata
     return Snapshot(state["step"], state, files, tuple(all_files))
+
+
+def bytes_to_write(model: nn.Module, optimizer: MasterAdamW) -> int:
+    """Bytes of a checkpoint, of all processes, and of the model that a run leaves at its end."""
+    weights, state = model_rows(model).values(), optimizer_rows(optimizer).values()
+    saved = sum(math.prod(part.shape) * part.tensor.element_size() for part in (*weights, *state))
+    # Shared weights are fp32 and the model at the end may be bf16.
+    left = sum(math.prod(part.shape) * (2 if part.shared else part.tensor.element_size()) for part in weights)
+    return saved + left
 
 
 def _on_host(tensor: Tensor, copy: bool) -> Tensor:
@@ -172,6 +184,12 @@ def checkpoints_in(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[5:]))
 
 
+def checkpoint_state(folder: Path) -> dict[str, Any]:
+    """The `state` that was saved, its "step" a number. Raises SeaError for a folder that is no complete checkpoint."""
+    state: dict[str, Any] = _read_document(folder)["state"]
+    return state
+
+
 def load_checkpoint(folder: Path, *, model: nn.Module, optimizer: MasterAdamW | None = None) -> dict[str, Any]:
     """Put the tensors of a checkpoint into `model` and `optimizer` and return the `state` that was saved.
 
@@ -245,16 +263,22 @@ def _read_document(folder: Path) -> dict[str, Any]:
     """state.json of a complete checkpoint; SeaError for anything else."""
     path = folder / STATE
     try:
-        document = json.loads(path.read_bytes())
+        document = parse_json(path.read_bytes())
     except FileNotFoundError as error:
         raise SeaError("is not a checkpoint: it has no state.json", where=str(folder)) from error
     except (ValueError, OSError) as error:
         raise SeaError(f"cannot be read: {error}", where=str(path)) from error
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise SeaError(f"is not a checkpoint of this version ({FORMAT})", where=str(path))
-    for name, size in document["files"].items():
+    files, state = document.get("files"), document.get("state")
+    step = state.get("step") if isinstance(state, dict) else None
+    if not isinstance(files, dict) or type(step) is not int or step < 0:
+        raise SeaError("names no files or no step: the checkpoint is damaged", where=str(path))
+    for name, size in files.items():
+        if name != os.path.basename(name) or name in ("", ".", ".."):  # nothing outside the folder belongs to it
+            raise SeaError(f"names {name!r}, which is no file of its folder", where=str(path))
         file = folder / name
-        found = file.stat().st_size if file.is_file() else None
+        found = os.path.getsize(file) if os.path.isfile(file) else None
         if found != size:
             was = "is missing" if found is None else f"has {found} bytes instead of {size}"
             raise SeaError(f"{was}: the checkpoint is incomplete", where=str(file), fix="use an earlier checkpoint")

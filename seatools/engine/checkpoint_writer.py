@@ -18,12 +18,15 @@ from torch import nn
 from seatools.engine.checkpoint import (
     TEMPORARY,
     Snapshot,
+    bytes_to_write,
     checkpoints_in,
     take_snapshot,
     write_snapshot,
 )
 from seatools.engine.optimise import MasterAdamW
 from seatools.engine.world import SINGLE, World
+from seatools.streams.errors import SeaError
+from seatools.streams.free_space import check_space
 
 
 class CheckpointWriter:
@@ -37,6 +40,21 @@ class CheckpointWriter:
         if world.is_main:  # what a killed run was writing or replacing
             for stale in folder.glob(f"step-*{TEMPORARY}*"):
                 shutil.rmtree(stale)
+
+    def check_room(self, model: nn.Module, optimizer: MasterAdamW) -> None:
+        """Raise SeaError, on all ranks, where the disk cannot hold one checkpoint and the model at the end."""
+        fault = None
+        if self.world.is_main:
+            try:
+                check_space(
+                    self.folder, bytes_to_write(model, optimizer), "one checkpoint and the model at the end",
+                    fix="make room there, or write to another disk",
+                )  # fmt: skip
+            except SeaError as error:
+                fault = error.what, error.fix
+        said = self.world.first(fault)
+        if said is not None:
+            raise SeaError(said[0], where=str(self.folder.parent), fix=said[1])
 
     def save(self, model: nn.Module, optimizer: MasterAdamW, state: dict[str, Any]) -> None:
         """Save `state` (JSON data with the key `step`) and the tensors as step-N. Raises what the last save met."""

@@ -1,9 +1,10 @@
 """torch.compile of each decoder block by itself: the blocks are alike, so one compilation serves all of them.
 
 Compiling the whole model would take as much longer as it has blocks, and would not survive FSDP2's hooks between them.
-Shapes are fixed (rows are of one length, document starts of one number), so nothing is compiled again after the first
-step; `dynamic=False` keeps torch from trying symbolic shapes. Evaluation has batches of every shape, and each would be
-a compilation, so without gradients the blocks run as they are.
+Packed rows are of one length and have one number of document starts, so nothing is compiled again after the first
+step, and torch is kept from trying symbolic shapes. Pairs of answers make rows of another length each time: for these
+one compilation with symbolic shapes serves all. Evaluation has batches of every shape too, but no gradients: without
+those the blocks run as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
 
 
 def compile_blocks(
-    model: PreTrainedModel, announce: Callable[[], None] | None = None, *, backend: str = "inductor"
+    model: PreTrainedModel,
+    announce: Callable[[], None] | None = None,
+    *,
+    lengths_vary: bool = False,
+    backend: str = "inductor",
 ) -> None:
     """Compile the forward (and with it the backward) of each decoder block when it first runs with gradients.
 
@@ -39,7 +44,7 @@ def compile_blocks(
     if announce is not None:
         _call_once_before(blocks[0], announce)
     for block in blocks:
-        compiled = torch.compile(block.forward, dynamic=False, backend=backend)
+        compiled = torch.compile(block.forward, dynamic=lengths_vary, backend=backend)
         block.forward = _with_gradients(compiled, block.forward)
 
 

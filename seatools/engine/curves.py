@@ -20,7 +20,7 @@ from seatools.streams.errors import SeaError
 from seatools.streams.extras import require
 from seatools.streams.messages import Messages
 from seatools.streams.outputs import open_output
-from seatools.streams.plot_style import WHOLE, legend_name, looks, save, styled
+from seatools.streams.plot_style import WHOLE, kind_of, legend_name, looks, save, styled
 
 PICTURE = "curves.png"
 MAX_POINTS = 1000
@@ -55,7 +55,7 @@ def read_curves(lines: Iterable[bytes]) -> dict[str, dict[str, Points]]:
 
 
 def _figures(row: Mapping[str, Any]) -> Iterable[tuple[str, str, Any]]:
-    sources = {**row.get("sources", {}), **{key: value for key, value in row.items() if isinstance(value, dict)}}
+    sources = {**_tables(row.get("sources")), **_tables(row)}
     sources.pop("sources", None)
     if row.get("kind") == "eval":
         yield from (("eval", name, figures.get("bits_per_byte")) for name, figures in sources.items())
@@ -64,12 +64,17 @@ def _figures(row: Mapping[str, Any]) -> Iterable[tuple[str, str, Any]]:
         yield key, "all" if key == "loss" else key, row.get(key)
     for key in ("reward_margin", "accuracy"):
         yield key, "all", row.get(key)
-    for name, figures in sources.pop("by_lang", {}).items():
+    for name, figures in _tables(sources.pop("by_lang", None)).items():
         yield "reward_margin", name, figures.get("margin")
         yield "accuracy", name, figures.get("accuracy")
     for name, figures in sources.items():
         yield "loss", name, figures.get("loss")
         yield "bits_per_byte", name, figures.get("bits_per_byte")
+
+
+def _tables(value: Any) -> dict[str, Mapping[str, Any]]:
+    """The members of an object that are objects."""
+    return {key: item for key, item in value.items() if isinstance(item, dict)} if isinstance(value, dict) else {}
 
 
 def thinned(points: Points, most: int = MAX_POINTS) -> list[tuple[float, float, float, float]]:
@@ -132,7 +137,7 @@ def _draw_curve(axes: Any, name: str, points: Sequence[tuple[int, float]], look:
 
 
 def save_curves(metrics: Path, target: Path, messages: Messages, *, asked_for: bool = False) -> bool:
-    """Draw the run whose `metrics` these are into `target`; whether there is a picture.
+    """Draw the run whose `metrics` these are into `target`, by its ending; whether there is a picture.
 
     Without matplotlib, or without a line to draw, one note says so; `asked_for` (by a flag) makes it a SeaError.
     """
@@ -143,7 +148,7 @@ def save_curves(metrics: Path, target: Path, messages: Messages, *, asked_for: b
             raise SeaError("no metrics to draw", where=str(metrics))
         require("matplotlib")
         with open_output(target, force=True) as stream:
-            draw_curves(panels, stream, metrics.resolve().parent.name)
+            draw_curves(panels, stream, metrics.resolve().parent.name, kind_of(target))
     except SeaError as error:
         if asked_for:
             raise

@@ -60,7 +60,8 @@ def read_baseline(metrics: Path, lang: str) -> float | None:
             try:
                 row = orjson.loads(line)
                 if row.get("kind") == EVAL_KIND and row["step"] == 0:
-                    return float(row[lang]["bits_per_byte"])
+                    value = row[lang]["bits_per_byte"]
+                    return float(value) if type(value) in (int, float) else None
             except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
                 continue  # cut off by a crash, or an evaluation of other languages
     return None

@@ -14,6 +14,7 @@ from torch import nn
 
 from seatools.engine.blocks import decoder_blocks
 from seatools.streams.errors import SeaError
+from seatools.streams.extras import require
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,10 +28,9 @@ def use_fp8(model: PreTrainedModel, *, emulate: bool = False) -> int:
     """
     if not emulate:
         check_fp8(model.device)
-    try:
-        from torchao.float8 import Float8LinearConfig, convert_to_float8_training
-    except ImportError as error:
-        raise SeaError("fp8 needs torchao, which is not installed", fix='pip install "sea-adapt[fp8]"') from error
+    require("torchao")
+    from torchao.float8 import Float8LinearConfig, convert_to_float8_training
+
     fits = 0
 
     def chosen(module: nn.Module, name: str) -> bool:

@@ -55,7 +55,7 @@ def generate(
                 model, asked, options, seeds=own_seeds, batch_tokens=batch_tokens, decode=decode, progress=progress
             )
         except PromptError as error:
-            raise PromptError(rows[error.row], error.what.partition(": ")[2], fix=error.fix) from None
+            raise error.of_row(rows[error.row]) from None
         for row, answer in zip(rows, found, strict=True):
             answers[row] = answer
     return [answer for answer in answers if answer is not None]

@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -165,9 +166,13 @@ class VLLM:
 
 @dataclass
 class Remote:
-    """A server (openai_engine.py), asked with the `text` of the requests."""
+    """A server (openai_engine.py), asked with the `text` of the requests; equal requests once.
+
+    What was answered before a prompt was refused is kept, for the run of the group without that prompt.
+    """
 
     server: Server
+    _kept: dict[Any, Generated] = field(default_factory=dict)
     needs_text = True
     repeats = False
 
@@ -177,12 +182,24 @@ class Remote:
     def run(self, group: Sequence[Request], progress: Progress | None = None) -> list[Generated]:
         if not group:
             return []
-        texts = []
+        options, texts, keys = _one_set(group), {}, []
         for row, request in enumerate(group):
             if request.text is None:
                 raise PromptError(row, "a server is asked with text, and this prompt has tokens only")
-            texts.append(request.text)
-        return self.server.ask(texts, _one_set(group), seeds=[each.seed for each in group], progress=progress)
+            keys.append((options, request.seed, json.dumps(request.text)))
+            texts[keys[-1]] = request.text
+        left = [key for key in texts if key not in self._kept]
+        try:
+            asked = [texts[key] for key in left]
+            for place, answer in self.server.stream(asked, options, seeds=[seed for _, seed, _ in left]):
+                self._kept[left[place]] = answer
+                if progress is not None:
+                    progress(keys.count(left[place]))
+        except PromptError as error:
+            raise error.of_row(keys.index(left[error.row])) from error
+        answers = [self._kept[key] for key in keys]
+        self._kept.clear()
+        return answers
 
 
 def open_generator(

@@ -14,14 +14,14 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import torch
 
-from seatools.engine.checkpoint import STATE, latest_checkpoint, load_checkpoint
+from seatools.engine.checkpoint import checkpoint_state, latest_checkpoint, load_checkpoint
 from seatools.engine.checkpoint_writer import CheckpointWriter
 from seatools.engine.loop_options import LoopOptions
 from seatools.engine.optimise import MasterAdamW, clip_grad_norm
@@ -85,7 +85,9 @@ def run_steps(
             messages.info(f"{label}: {at}")
         bar = Progress(label, total=options.max_steps, unit="steps", quiet=messages.quiet or not world.is_main)
         bar.done = start
-        with run.writer, run.open_metrics(append=start > 0), bar:
+        if start < options.max_steps:
+            run.writer.check_room(model, optimizer)
+        with run.resumable(messages), run.writer, run.open_metrics(append=start > 0), bar:
             for step in range(start, options.max_steps + 1):
                 if step > start:
                     bar.advance(1, live_note(run.take_step(step, gradients)))
@@ -147,7 +149,9 @@ class _Run:
         if folder is None:
             return 0
         # Before the tensors: another --dtype or --neurons is then refused by its name, not by a tensor's.
-        state = orjson.loads((folder / STATE).read_bytes())["state"]
+        state = checkpoint_state(folder)
+        if state["step"] != step:
+            raise SeaError(f"is a checkpoint of step {state['step']}: was it renamed?", where=str(folder))
         for key, value in self.fingerprint.items():
             if state.get(key) != value:
                 raise UsageError(
@@ -155,7 +159,7 @@ class _Run:
                     fix="repeat the options of the first run, or start afresh with --force",
                 )
         load_checkpoint(folder, model=self.model, optimizer=self.optimizer)
-        self.saved = int(state["step"])
+        self.saved = state["step"]
         path = self.out / METRICS
         lines = path.read_bytes().splitlines() if path.exists() else []
         kept = [line for line in lines if _line_step(line) <= self.saved]
@@ -164,6 +168,17 @@ class _Run:
         if self.world.is_main and lines:
             write_atomic(path, b"".join(line + b"\n" for line in kept))
         return self.saved
+
+    @contextlib.contextmanager
+    def resumable(self, messages: Messages) -> Iterator[None]:
+        """Where a Ctrl-C ends it, say what is kept: unlike SIGTERM it saves nothing."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            kept = f"kept to step {self.saved}; the same command with --resume goes on"
+            if self.world.is_main:
+                messages.info(f"{self.out}: {kept if self.saved else 'no step is kept (--save-every, --save-minutes)'}")
+            raise
 
     def open_metrics(self, *, append: bool) -> Any:
         """The metrics file as a context; on the other ranks one that takes nothing."""
@@ -257,6 +272,7 @@ class _Run:
 
 def _line_step(line: bytes) -> float:
     try:
-        return float(orjson.loads(line)["step"])
+        step = orjson.loads(line)["step"]
     except (orjson.JSONDecodeError, KeyError, TypeError):
         return math.inf  # a line cut off by the crash
+    return float(step) if type(step) in (int, float) else math.inf

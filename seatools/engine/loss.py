@@ -211,6 +211,18 @@ def chunk_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, scale: flo
     return logits
 
 
+def _nll_in_place(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(-log p [m] of `target` [m, 1], log-sum-exp [m], shares [m, V] of the probabilities, their sums [m, 1]).
+
+    The shares take the place of the logits, which torch.logsumexp would make a copy of (78 MB a chunk at 152k pieces).
+    """
+    of_target, highest = logits.gather(1, target), logits.amax(1, keepdim=True)
+    shares = logits.sub_(highest).exp_()
+    total = shares.sum(1, keepdim=True)
+    log_total = total.log()
+    return (log_total + (highest - of_target))[:, 0], (log_total + highest)[:, 0], shares, total
+
+
 class _Gradients:
     """The gradients of what is `wanted` of `_trained`, summed over chunks of tokens; all but hidden's in fp32."""
 
@@ -281,11 +293,12 @@ class _TargetLogProbs(torch.autograd.Function):
         for start in range(0, len(targets), chunk_tokens):
             part = slice(start, start + chunk_tokens)
             logits = chunk_logits(_operand(hidden[part]), w, bias, head.scale, head.softcap)
-            lse[part] = torch.logsumexp(logits, dim=-1)
-            values[part] = logits.gather(1, targets[part, None])[:, 0] - lse[part]
-            if len(logits) <= kept_tokens:
-                kept_tokens -= len(logits)
-                ctx.kept[start] = logits.sub_(lse[part, None]).exp_()
+            nll, lse[part], shares, total = _nll_in_place(logits, targets[part, None])
+            values[part] = -nll
+            if len(shares) <= kept_tokens:
+                kept_tokens -= len(shares)
+                ctx.kept[start] = shares.div_(total)
+            del logits, shares  # or the next chunk would be made beside this one
         ctx.save_for_backward(hidden, weight, bias, targets, lse)
         ctx.head, ctx.chunk_tokens, ctx.into = head, chunk_tokens, into
         ctx.dtypes = tuple(None if x is None else x.dtype for x in (hidden, weight, bias, rows, entries))
@@ -307,16 +320,17 @@ class _TargetLogProbs(torch.autograd.Function):
             h, slope = _operand(hidden[part]), None
             grad = ctx.kept.pop(start, None)
             if grad is None:
-                logits = chunk_logits(h, w, bias, head.scale, head.softcap)
+                grad = chunk_logits(h, w, bias, head.scale, head.softcap)
                 if head.softcap is not None:  # d cap*tanh(z/cap) / dz = 1 - (y/cap)^2
-                    slope = 1 - (logits / head.softcap).square_()
-                grad = logits.sub_(lse[part, None]).exp_()
+                    slope = 1 - (grad / head.softcap).square_()
+                grad.sub_(lse[part, None]).exp_()
             g = upstream[part, None]
             # d log p_target / d logit_v = [v is the target] - p_v
             grad.mul_(-g).scatter_add_(1, targets[part, None], g)
             if slope is not None:
                 grad.mul_(slope)
             gradients.add(part, grad, h, w)
+            del grad
         each = zip(gradients.each(), ctx.dtypes, strict=True)
         found = (None if gradient is None else gradient.to(dtype) for gradient, dtype in each)
         return (*found, None, None, None, None, None)
@@ -338,21 +352,17 @@ class _SummedLoss(torch.autograd.Function):
             h = _operand(hidden[part])
             logits = chunk_logits(h, w, bias, head.scale, head.softcap)
             target = targets[part, None]
-            of_target = logits.gather(1, target)
             # d cap*tanh(z/cap) / dz = 1 - (y/cap)^2, for all y before they are overwritten
             learns = into is not None or any(wanted)
             slope = None if head.softcap is None or not learns else 1 - (logits / head.softcap).square_()
-            highest = logits.amax(1, keepdim=True)
-            grad = logits.sub_(highest).exp_()
-            total = grad.sum(1, keepdim=True)
-            nll[part] = (total.log() + (highest - of_target))[:, 0]
-            if not learns:
-                continue
-            grad /= total
-            grad.scatter_add_(1, target, torch.full_like(total, -1.0))  # p_v - [v is the target]
-            if slope is not None:
-                grad *= slope
-            gradients.add(part, grad, h, w)
+            nll[part], _, grad, total = _nll_in_place(logits, target)
+            if learns:
+                grad /= total
+                grad.scatter_add_(1, target, torch.full_like(total, -1.0))  # p_v - [v is the target]
+                if slope is not None:
+                    grad *= slope
+                gradients.add(part, grad, h, w)
+            del logits, grad
         ctx.gradients = gradients.each()
         ctx.dtypes = tuple(None if x is None else x.dtype for x in (hidden, weight, bias, rows, entries))
         ctx.mark_non_differentiable(nll)

@@ -23,6 +23,7 @@ from seatools.streams.errors import UsageError
 RECOMPUTE = ("none", "selective", "full")
 # As in engine/loss.py, which imports torch.
 CHUNK_ELEMENTS_CPU, CHUNK_TOKENS_CPU, CHUNK_ELEMENTS_GPU = 1 << 23, 128, 1 << 28
+KEPT_ELEMENTS_CPU, KEPT_ELEMENTS_GPU = 1 << 25, 1 << 28
 PROGRAM = 450_000_000
 """Python, torch and transformers in memory (measured: 0.44 GB resident), or the context that CUDA keeps."""
 
@@ -49,6 +50,8 @@ class MemoryOptions:
     sharded: bool = False
     """Weights, gradients and moments are cut over the ranks (FSDP2), in fp32."""
     on_cuda: bool = False
+    of_answers: bool = False
+    """The loss is of whole answers, whose first probabilities are kept for the backward pass."""
 
     def __post_init__(self) -> None:
         if self.recompute not in RECOMPUTE:
@@ -94,7 +97,7 @@ def plan_memory(shapes: Shapes, config: Mapping[str, Any], parts: Mapping[str, P
     return Memory(
         weights=weights, gradients=gradients, moments=moments, masters=masters,
         activations=int(tokens * activation_bytes(shapes, config, parts, options)),
-        head=_head_bytes(shapes, parts, options), gathered=gathered, program=PROGRAM,
+        head=_head_bytes(shapes, config, parts, options), gathered=gathered, program=PROGRAM,
     )  # fmt: skip
 
 
@@ -183,8 +186,11 @@ def _selective_bytes(config: Mapping[str, Any], width: int, layer_bytes: float) 
     return min(layer_bytes, width * (hidden + 2 * queries + values + ffn) + 4 * heads)
 
 
-def _head_bytes(shapes: Shapes, parts: Mapping[str, Part], options: MemoryOptions) -> int:
-    """The loss at its peak: hidden states of the targets, their gradients, a chunk of logits, the head's gradient."""
+def _head_bytes(
+    shapes: Shapes, config: Mapping[str, Any], parts: Mapping[str, Part], options: MemoryOptions
+) -> int:  # fmt: skip
+    """The loss at its peak: hidden states of the targets, their gradients, a chunk of logits and the probabilities that
+    are kept, the head's gradient."""
     name = next((name for name in shapes if name.endswith(HEADS)), None)
     name = name or next((name for name in shapes if name.endswith(EMBEDDINGS)), None)
     if name is None:
@@ -196,6 +202,9 @@ def _head_bytes(shapes: Shapes, parts: Mapping[str, Part], options: MemoryOption
         most = max(1, CHUNK_ELEMENTS_GPU // vocabulary)
     chunk = min(tokens, most) * vocabulary
     total = 2 * options.width * tokens * hidden + chunk * (4 if options.width == 4 else 4 + options.width)
+    if options.of_answers and not config.get("final_logit_softcapping"):
+        kept = (KEPT_ELEMENTS_GPU if options.on_cuda else KEPT_ELEMENTS_CPU) // vocabulary
+        total += 4 * vocabulary * min(kept, max(0, tokens - most))
     if options.width < 4 and not options.on_cuda:  # a CPU multiplies the widened weight
         total += 4 * vocabulary * hidden
     part = parts.get(name)

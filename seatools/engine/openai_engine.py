@@ -1,8 +1,10 @@
 """Answers from a server that speaks OpenAI's protocol: completions, or chat completions; one request per answer.
 
 Requests run in threads; 429, 5xx and broken connections are tried again, after the seconds that the server names or
-twice as long each time. Only the standard library is used, and the key comes from an environment variable, so that no
-command line or record holds it. The server decides what a seed means: its answers may differ from run to run.
+twice as long each time. The threads are daemons and nobody waits for them: a pool's are joined when the program ends,
+and Ctrl-C would take as long as a server that hangs. Only the standard library is used, and the key comes from an
+environment variable, so that no command line or record holds it. The server decides what a seed means: its answers may
+differ from run to run.
 """
 
 from __future__ import annotations
@@ -10,15 +12,16 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import time
+import queue
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
+from seatools.engine.prompts import PromptError
 from seatools.engine.sampling import SamplingOptions
 from seatools.engine.stop_strings import Generated
 from seatools.streams.errors import SeaError, UsageError
@@ -26,7 +29,12 @@ from seatools.streams.errors import SeaError, UsageError
 KEY_VARIABLE = "OPENAI_API_KEY"
 MAX_STOPS = 4  # stop strings that the protocol allows; the others are cut here, after the server has gone on
 _LONGEST_WAIT = 60.0  # seconds between two tries
+_OF_THE_PROMPT = (400, 413, 422)  # too long, refused by a filter, not understood; another prompt may be answered
 Messages = Sequence[Mapping[str, Any]]
+
+
+class _Refused(SeaError):
+    """What a server answers to one prompt, and may not to another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +70,8 @@ class Server:
     ) -> list[Generated]:
         """One answer per prompt in their order; a string is completed, messages are answered. `ids` stay empty.
 
-        SeaError for the first request that fails for good; those that wait are not sent then.
+        SeaError for the first request that fails for good, PromptError where that may be the prompt's doing (too long
+        for the server, withheld by its filter); those that wait are not sent then.
         """
         answers: list[Generated | None] = [None] * len(prompts)
         for row, answer in self.stream(prompts, options, seeds=seeds):
@@ -77,18 +86,39 @@ class Server:
         """(index of the prompt, answer) as they arrive."""
         if len(seeds) != len(prompts):
             raise ValueError(f"{len(prompts)} prompts but {len(seeds)} seeds")
-        pool = ThreadPoolExecutor(self.threads)
-        try:
-            asked = {
-                pool.submit(self._one, prompt, options, seed): row
-                for row, (prompt, seed) in enumerate(zip(prompts, seeds, strict=True))
-            }
-            for future in as_completed(asked):
-                yield asked[future], future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        todo: queue.SimpleQueue[int] = queue.SimpleQueue()
+        done: queue.SimpleQueue[tuple[int, Generated | BaseException]] = queue.SimpleQueue()
+        for row in range(len(prompts)):
+            todo.put(row)
+        ended = threading.Event()
 
-    def _one(self, prompt: str | Messages, options: SamplingOptions, seed: int) -> Generated:
+        def work() -> None:
+            while not ended.is_set():
+                try:
+                    row = todo.get_nowait()
+                except queue.Empty:
+                    return
+                try:
+                    done.put((row, self._one(prompts[row], options, seeds[row], ended)))
+                except BaseException as error:  # raised where the answers are waited for
+                    done.put((row, error))
+
+        try:
+            for _ in range(min(self.threads, len(prompts))):
+                threading.Thread(target=work, daemon=True).start()
+            for _ in prompts:
+                row, found = done.get()
+                if isinstance(found, _Refused):
+                    raise PromptError(row, f"{self.url}: {found.what}", fix=found.fix) from found
+                if isinstance(found, BaseException):
+                    raise found
+                yield row, found
+        finally:
+            ended.set()
+
+    def _one(
+        self, prompt: str | Messages, options: SamplingOptions, seed: int, ended: threading.Event
+    ) -> Generated:  # fmt: skip
         is_text = isinstance(prompt, str)
         body: dict[str, Any] = {
             "model": self.model, "max_tokens": options.max_new_tokens, "temperature": options.temperature,
@@ -104,7 +134,7 @@ class Server:
         if options.stop_strings:
             body["stop"] = list(options.stop_strings[:MAX_STOPS])
         path = "/completions" if is_text else "/chat/completions"
-        return self._read(self._post(path, body), is_text, options)
+        return self._read(self._post(path, body, ended), is_text, options)
 
     def _read(self, found: Any, is_text: bool, options: SamplingOptions) -> Generated:
         try:
@@ -114,7 +144,7 @@ class Server:
         except (KeyError, IndexError, TypeError, AttributeError):
             raise SeaError(f"an answer without choices: {json.dumps(found)[:200]}", where=self.url) from None
         if finish == "content_filter":
-            raise SeaError("the server's content filter withheld an answer", where=self.url)
+            raise _Refused("the server's content filter withheld an answer")
         text = text or ""  # null where nothing was said
         if not isinstance(text, str):
             raise SeaError(f"an answer that is no text: {json.dumps(text)[:200]}", where=self.url)
@@ -123,7 +153,7 @@ class Server:
             return Generated([], "stop", text[: min(ends)])
         return Generated([], "length" if finish == "length" else "stop", text)
 
-    def _post(self, path: str, body: dict[str, Any]) -> Any:
+    def _post(self, path: str, body: dict[str, Any], ended: threading.Event) -> Any:
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get(self.key_variable):
             headers["Authorization"] = f"Bearer {key}"
@@ -139,6 +169,8 @@ class Server:
                 break
             except urllib.error.HTTPError as error:
                 problem = f"HTTP {error.code}: {_message(error)}"
+                if error.code in _OF_THE_PROMPT:
+                    raise _Refused(problem) from None
                 if error.code != 429 and error.code < 500:
                     fix = f"set {self.key_variable}" if error.code in (401, 403) else None
                     fix = "http://HOST:PORT/v1, and the model's name as the server has it" if error.code == 404 else fix
@@ -148,7 +180,8 @@ class Server:
                 problem = f"no answer: {getattr(error, 'reason', None) or error or type(error).__name__}"
             if number == self.tries:
                 raise SeaError(f"{problem}; tried {self.tries} times", where=request.full_url)
-            time.sleep(min(_LONGEST_WAIT, wait if asked_wait is None else asked_wait))
+            if ended.wait(min(_LONGEST_WAIT, wait if asked_wait is None else asked_wait)):
+                raise SeaError(problem, where=request.full_url)  # nobody waits for it any more
             wait *= 2
         try:
             return json.loads(content)

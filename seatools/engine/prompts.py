@@ -22,11 +22,16 @@ GROUP = 128
 
 
 class PromptError(SeaError):
-    """A prompt that cannot be answered; `row` is its index, for a caller that knows the file and line."""
+    """A prompt that cannot be answered; `row` is its index, for a caller that knows the file and line, and `bare` what
+    is wrong without that index."""
 
     def __init__(self, row: int, what: str, *, fix: str | None = None) -> None:
         super().__init__(f"prompt {row}: {what}", fix=fix)
-        self.row = row
+        self.row, self.bare = row, what
+
+    def of_row(self, row: int) -> PromptError:
+        """The same of another index, for a caller that asked with a part of its prompts."""
+        return PromptError(row, self.bare, fix=self.fix)
 
 
 def prompt_groups(prompts: Sequence[Sequence[int]], *, size: int = GROUP) -> list[list[int]]:

@@ -16,6 +16,7 @@ from seatools.engine.training_options import TrainingOptions
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.extras import require
 from seatools.streams.outputs import check_output
+from seatools.streams.plot_style import check_plot
 from seatools.streams.weight_headers import read_json_object, vocabulary_config
 
 
@@ -48,8 +49,7 @@ def check_run(
         if name not in TRACKERS:
             raise UsageError(f"unknown --track {name!r}", fix=f"one of {', '.join(TRACKERS)}")
         require(name)
-    if request.plot:
-        require("matplotlib")
+    check_picture(request, files)
     if request.save_patch is not None:
         _check_patch(request, request.save_patch, files, from_config=from_config)
 
@@ -87,6 +87,15 @@ def _check_evaluation(request: RunRequest, options: TrainingOptions) -> None:
         raise UsageError(f"--source-lang {options.source_lang} has no text to be watched on", fix=fix)
     if options.eval_every and not request.eval_data:
         raise UsageError("--eval-every needs something to evaluate", fix="--eval-data LANG=FILE")
+
+
+def check_picture(request: RunRequest, files: Sequence[str | Path]) -> None:
+    """Refuse --plot FILE where none could be made. It may go into OUT, which need not be there yet."""
+    if not request.plot:
+        return
+    inside = request.plot.resolve().parent == request.out.resolve()
+    place = Path(request.plot.name) if inside else request.plot
+    check_plot(place, force=inside or request.force or request.resume, inputs=files)
 
 
 def _check_patch(request: RunRequest, patch: Path, files: Sequence[str | Path], *, from_config: bool) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from seatools.streams.errors import UsageError
+from seatools.streams.errors import Preempted, SeaError, UsageError
 from seatools.streams.manifest import manifest_path
 from seatools.streams.outputs import refuse_ancestors, refuse_inputs_inside
 
@@ -27,14 +27,16 @@ EVAL_KIND = "eval"  # of the metrics lines that are evaluations
 class RunFolder:
     """`with RunFolder(out, ...) as folder:` write to `folder.path`; `folder.start()` when the steps begin.
 
-    `begun_by`: names of files that a command writes before its first step, by which --resume knows its own.
+    `begun_by`: names of files that a command writes before its first step, by which --resume knows its own; `cleared`:
+    those of them that a run takes away again when an error, not a signal, ends it before it has left anything else.
     The constructor checks and writes nothing. Raises UsageError: OUT is a file, its parent is missing, it holds
     something (without `force` or `resume`), holds no run (`resume`), or one of `inputs` lies in it.
     """
 
     def __init__(
-        self, out: Path, *, resume: bool, force: bool, inputs: Iterable[str | Path], begun_by: Iterable[str]
-    ) -> None:
+        self, out: Path, *, resume: bool, force: bool, inputs: Iterable[str | Path], begun_by: Iterable[str],
+        cleared: Iterable[str] = (),
+    ) -> None:  # fmt: skip
         self.out = self.path = out
         refuse_inputs_inside(out, inputs)
         if out.exists() and not out.is_dir():
@@ -47,6 +49,7 @@ class RunFolder:
         if self._replaces:
             refuse_ancestors(out)
         self._made, self._resumes = not out.exists(), resume
+        self._cleared = () if visible else tuple(cleared)
         if visible and resume and not visible & {METRICS, CHECKPOINTS, *begun_by}:
             raise UsageError(f"{out} is not empty and holds no run to resume", fix="write to another folder")
         if visible and not resume and not force:
@@ -66,9 +69,19 @@ class RunFolder:
         os.close(self._lock)
         if self.path != self.out:
             shutil.rmtree(self.path, ignore_errors=True)
-        elif error is not None and self._made:
+        elif error is not None:
             with contextlib.suppress(OSError):
-                self.out.rmdir()  # only if nothing came into it
+                self._clear(error)
+
+    def _clear(self, error: BaseException) -> None:
+        """Take away what would only have the next try refused."""
+        mine = {name for name in self._cleared if (self.out / name).exists()}
+        failed = isinstance(error, SeaError) and not isinstance(error, Preempted)
+        if failed and mine == {entry.name for entry in self.out.iterdir() if not entry.name.startswith(".")}:
+            for name in mine:
+                (self.out / name).unlink()
+        if self._made:
+            self.out.rmdir()  # only if nothing came into it
 
     def start(self) -> None:
         """The run begins: what it replaces goes, with its manifest, and `path` is OUT from here on."""

@@ -71,7 +71,7 @@ def write_outcome(
         chat_template=request.chat_template,
     )  # fmt: skip
     if request.plot is not False:
-        save_curves(out / METRICS, out / PICTURE, messages, asked_for=request.plot is True)
+        save_curves(out / METRICS, request.plot or out / PICTURE, messages, asked_for=request.plot is not None)
     manifest.write(out)
     if request.save_patch is not None:
         save_patch(

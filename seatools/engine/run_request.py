@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from seatools.streams.errors import UsageError
 from seatools.streams.messages import Messages
 
 
@@ -26,8 +28,8 @@ class RunRequest:
     chat_template: Path | None
     eval_data: tuple[str, ...]
     track: tuple[str, ...]
-    plot: bool | None
-    """--plot or --no-plot; None: where matplotlib is there."""
+    plot: Path | Literal[False] | None
+    """Where the curves are drawn; None: in OUT, where matplotlib is there; False: nowhere."""
     save_patch: Path | None
     messages: Messages
     baseline: Path | None = None
@@ -37,3 +39,10 @@ class RunRequest:
 def eval_arguments(given: list[str] | None) -> tuple[str, ...]:
     """`th=a,en=b` as two arguments; a comma before anything else than NAME= is part of a file's name."""
     return tuple(part for text in given or () for part in re.split(r",\s*(?=[A-Za-z][\w-]*=)", text))
+
+
+def plot_wanted(file: Path | None, none: bool) -> Path | Literal[False] | None:
+    """--plot and --no-plot as `RunRequest.plot`."""
+    if none and file is not None:
+        raise UsageError("--plot and --no-plot contradict each other")
+    return False if none else file

@@ -56,8 +56,9 @@ def load_trainee(
     messages: Messages,
     from_config: bool = False,
     option: str = "--seq-len",
+    lengths_vary: bool = False,
 ) -> Trainee:
-    """The model on its device, ready to be trained on rows of `seq_len` tokens (set by `option`).
+    """The model on its device, ready to be trained on rows of `seq_len` tokens (set by `option`), or of up to as many.
 
     `vocab_size`: of the tokenizer at `tokenizer_path`, which the model is checked against. `from_config`: fresh
     weights by the folder's config.json.
@@ -78,7 +79,7 @@ def load_trainee(
     prepare_for_training(
         model, seq_len=seq_len, recompute=options.activation_checkpointing, compile_blocks=options.compile,
         fp8=options.fp8, announce=lambda: messages.info("compiling the layers: the first step takes longer"),
-        option=option,
+        option=option, lengths_vary=lengths_vary,
     )  # fmt: skip
     parts = choose_parts(
         model, spec, model_path=model_path, neuron_langs=options.neuron_langs, first_new_row=options.first_new_row,

@@ -30,13 +30,15 @@ def prepare_for_training(
     seq_len: int,
     recompute: str = "none",
     compile_blocks: bool = False,
+    lengths_vary: bool = False,
     fp8: bool = False,
     option: str = "--seq-len",
     announce: Callable[[], None] | None = None,
 ) -> None:
     """Check `seq_len` against the model's positions and alter its decoder blocks: once, before FSDP2 shards them.
 
-    `recompute`: "none", "selective" or "full" (engine/recompute.py).
+    `recompute`: "none", "selective" or "full" (engine/recompute.py). `lengths_vary`: rows are not all of one length,
+    which compiled blocks must know.
     `announce` is called before the first compilation begins. Raises UsageError, naming `option`, for rows that are too
     long, and SeaError for what the model or its device cannot do.
     """
@@ -46,4 +48,4 @@ def prepare_for_training(
         use_fp8(model)
     recompute_blocks(model, recompute)
     if compile_blocks:  # last: it compiles the forward that it finds
-        compile_model_blocks(model, announce)
+        compile_model_blocks(model, announce, lengths_vary=lengths_vary)

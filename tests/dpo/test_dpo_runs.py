@@ -164,13 +164,32 @@ def test_a_mix_reads_its_sources_in_shares_and_is_part_of_the_run(sea: Sea, mode
 def test_held_out_text_is_watched_and_curves_are_drawn(sea: Sea, model_path: Path, prefs: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     held = write_jsonl(tmp_path / "held.jsonl", [{"text": "terima kasih"}])
-    words = ("--eval-data", f"id={held}", "--source-lang", "id", "--plot")
+    words = ("--eval-data", f"id={held}", "--source-lang", "id", "--plot", tmp_path / "c.svg")
     assert sea("dpo", model_path, prefs, "-o", tmp_path / "out", *SIX, *words).code == 0
     first, last = (line for line in read_metrics(tmp_path / "out") if line.get("kind") == "eval")
     assert (first["step"], last["step"], first["forgetting"]) == (0, 6, 0)
     rise = last["id"]["bits_per_byte"] / first["id"]["bits_per_byte"] - 1
     assert last["forgetting"] == pytest.approx(rise) and rise != 0
-    assert (tmp_path / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "c.svg").read_bytes().startswith(b"<?xml") and not (tmp_path / "out" / "curves.png").exists()
+
+
+def test_a_language_that_is_forgotten_stops_the_run_after_a_save(
+    sea: Sea, model_path: Path, prefs: Path, tmp_path: Path
+) -> None:
+    """Exit code 3, the step's checkpoint and figures kept; the same command with more room goes on from there."""
+    held = write_jsonl(tmp_path / "held.jsonl", [{"text": "no?no?no?batu five"}])
+    out = tmp_path / "out"
+    words = ("--batch-size", 2, "--max-steps", 4, "--lr", "3e-2", "--warmup", 0, "--schedule", "constant", "--no-plot")
+    watch = ("--eval-data", f"id={held}", "--source-lang", "id", "--eval-every", 2, "--max-length", 64, "-q")
+    stopped = sea("dpo", model_path, prefs, "-o", out, *words, *watch, "--on-forgetting", "stop")
+    assert stopped.code == 3 and "id is being forgotten" in stopped.stderr, stopped.stderr
+    last = [line for line in read_metrics(out) if line.get("kind") == "eval"][-1]
+    assert last["step"] == 2 and last["forgetting"] > 0.05
+    assert (out / "checkpoints" / "step-2").is_dir() and not (out / "config.json").exists()
+    warned = sea("dpo", model_path, prefs, "-o", out, *words, *watch, "--resume")
+    assert warned.code == 0 and (out / "config.json").exists()
+    assert sea("dpo", model_path, prefs, "-o", tmp_path / "straight", *words, *watch).code == 0
+    assert read_metrics(out) == read_metrics(tmp_path / "straight")
 
 
 def test_a_dry_run_tells_pairs_steps_and_memory(sea: Sea, model_path: Path, prefs: Path, tmp_path: Path) -> None:

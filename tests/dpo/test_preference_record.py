@@ -110,3 +110,24 @@ def test_a_template_that_drops_the_system_turn_is_refused() -> None:
     with pytest.raises(BadRecord, match=r"t\.jinja leaves out the system turn") as caught:
         check_system_kept(drops, system)
     assert caught.value.reason == "system turn dropped"
+
+
+def test_a_system_turn_is_missed_also_alone_or_second_or_where_the_template_has_words_of_its_own() -> None:
+    system = {"role": "system", "content": "Answer in Lao."}
+    drops = ChatTemplate("{% for m in messages if m.role != 'system' %}" + TEMPLATE[26:], "t.jinja", {})
+    own = ChatTemplate(
+        "{% if messages[0].role != 'system' %}Be kind.{% endif %}{% for m in messages %}{% if m.role == 'user' %}"
+        "{{ m.content }}{% endif %}{% endfor %}", "t.jinja", {},
+    )  # fmt: skip
+    first = ChatTemplate(
+        "{% for m in messages %}{% if m.role != 'system' or loop.first %}{{ m.content }}{% endif %}{% endfor %}",
+        "t.jinja", {},
+    )  # fmt: skip
+    for template, prompt in (
+        (drops, [system]),
+        (own, [system, *turns("q")]),
+        (first, [system, *turns("q"), system]),
+    ):
+        with pytest.raises(BadRecord, match="leaves out the system turn"):
+            check_system_kept(template, prompt)
+    check_system_kept(first, [system, *turns("q")])

@@ -76,6 +76,11 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
 
+def change(folder: Path, key: str, value: Any) -> None:
+    document = json.loads((folder / "state.json").read_bytes())
+    (folder / "state.json").write_text(json.dumps(document | {key: value}))
+
+
 def test_who_may_read_the_state_may_read_the_weights(saved: Path) -> None:
     assert len({path.stat().st_mode for path in (saved / "checkpoints/step-2").iterdir()}) == 1
 
@@ -96,6 +101,12 @@ def test_there_is_no_checkpoint_where_there_is_none(tmp_path: Path) -> None:
         lambda folder: (folder / "state.json").unlink(),
         lambda folder: (folder / "state.json").write_text("{"),
         lambda folder: (folder / "state.json").write_text("{}"),
+        lambda folder: (folder / "state.json").write_text("[" * 2000),
+        lambda folder: change(folder, "state", {}),
+        lambda folder: change(folder, "state", {"step": -10}),
+        lambda folder: change(folder, "files", None),
+        lambda folder: change(folder, "files", {"../step-2/state.json": (folder / "state.json").stat().st_size}),
+        lambda folder: change(folder, "files", {"x" * 300: 1}),
         lambda folder: folder.rename(folder.with_name("step-10.tmp-1")),
     ],
 )

@@ -11,6 +11,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from seatools.engine import attention
+from seatools.engine.answer_log_probs import AnswerPair, answer_log_probs
 from seatools.engine.compile import compile_blocks
 from seatools.engine.loss import summed_loss
 from seatools.engine.recompute import recompute_blocks
@@ -66,6 +67,33 @@ def test_one_compilation_serves_all_layers_and_steps(
     assert not counters["graph_break"]
     for one, two in zip(found, steps(tiny_model(family, attention=name)), strict=True):
         torch.testing.assert_close(one, two, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_one_compilation_serves_pairs_of_every_length(tiny_model: Callable[..., Any], share: bool) -> None:
+    """Each row of pairs has a length and a number of answers of its own."""
+    torch._dynamo.reset()
+    counters.clear()
+    random = np.random.default_rng(0)
+
+    def pair() -> AnswerPair:
+        prompt = random.integers(3, 97, random.integers(2, 20)).tolist()
+        answers = (random.integers(3, 97, random.integers(2, 15)).tolist() for _ in range(2))
+        return AnswerPair(*((prompt + a, [0] * len(prompt) + [1] * len(a)) for a in answers), len(prompt))
+
+    models = [tiny_model("llama", attention="sea_varlen") for _ in range(2)]
+    compile_blocks(models[0], lengths_vary=True, backend="aot_eager")
+    for number in (1, 3, 2, 4):
+        pairs, found = [pair() for _ in range(number)], []
+        for model in models:
+            model.zero_grad()
+            values = answer_log_probs(model, pairs, 0, share_prompt=share)
+            (values.chosen - 2 * values.rejected).sum().backward()
+            found.append([values.chosen, *(parameter.grad for parameter in model.parameters())])
+        for one, two in zip(*found, strict=True):
+            torch.testing.assert_close(one, two, rtol=2e-5, atol=2e-5)
+    assert counters["frames"]["total"] == counters["frames"]["ok"] == 1
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]
 
 
 def test_evaluation_between_steps_compiles_nothing(tiny_model: Callable[..., Any]) -> None:

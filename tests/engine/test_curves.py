@@ -49,6 +49,12 @@ def test_what_a_run_has_not_measured_has_no_panel():
     assert read_curves(encoded(line)) == {"loss": {"all": [(1, 1.0)]}}
 
 
+def test_figures_that_are_none_are_passed_over():
+    lines = [b'{"step": 1, "loss": 2, "sources": 3, "by_lang": [1]}', b'{"step": 2, "kind": "eval", "th": {"x": 1}}']
+    lines += [b'{"step": 3, "loss": "x", "by_lang": {"th": 1}, "sources": {"th": 1}}', b"[1]"]
+    assert read_curves(lines) == {"loss": {"all": [(1, 2.0)]}}
+
+
 def test_long_curves_are_means_with_their_range():
     points = [(step, float(step % 2)) for step in range(10 * MAX_POINTS)]
     spans = thinned(points)
@@ -66,6 +72,14 @@ def test_the_picture_is_drawn(tmp_path):
     first = target.read_bytes()
     assert first.startswith(b"\x89PNG") and len(first) > 10_000
     assert save_curves(metrics, target, Messages()) and target.read_bytes() == first
+
+
+@pytest.mark.parametrize(("name", "begins"), [("c.svg", b"<?xml"), ("c.pdf", b"%PDF"), ("c.PNG", b"\x89PNG")])
+def test_the_ending_says_what_kind_of_picture(tmp_path, name, begins):
+    pytest.importorskip("matplotlib")
+    metrics = write(tmp_path / "run" / "metrics.jsonl", step_line(1), step_line(2))
+    assert save_curves(metrics, tmp_path / name, Messages())
+    assert (tmp_path / name).read_bytes().startswith(begins)
 
 
 def test_each_curve_is_named_and_the_bytes_repeat():

@@ -8,6 +8,7 @@ from tiny_families import tiny
 from seatools.engine.generate import SamplingOptions, generate
 from seatools.engine.generator import ContinuousBatching, OwnLoop, Remote, Request, open_generator
 from seatools.engine.prompts import PromptError
+from seatools.engine.stop_strings import Generated
 from seatools.streams.errors import UsageError
 
 SHORT, LONG = SamplingOptions(max_new_tokens=3), SamplingOptions(max_new_tokens=9)
@@ -64,6 +65,26 @@ def test_a_url_opens_a_server_and_wants_text():
         generator.run([Request((1,), SHORT)])
     with pytest.raises(UsageError, match="name of a model"):
         open_generator("https://localhost/v1")
+
+
+def test_a_prompt_that_a_server_refuses_costs_the_others_no_second_request():
+    asked: list[str] = []
+
+    class Picky:
+        def stream(self, texts, options, *, seeds):
+            for row, text in enumerate(texts):
+                asked.append(text)
+                if text.startswith("bad"):
+                    raise PromptError(row, "refused")
+                yield row, Generated([], "stop", text.upper())
+
+    generator, counted = Remote(Picky()), []
+    group = [Request((), SHORT, text=text) for text in ("a", "b", "a", "bad", "c")]
+    with pytest.raises(PromptError, match="prompt 3: refused"):
+        generator.run(group, counted.append)
+    made = generator.run([one for one in group if one.text != "bad"], counted.append)
+    assert [one.text for one in made] == ["A", "B", "A", "C"]
+    assert asked == ["a", "b", "bad", "c"] and counted == [2, 1, 1]
 
 
 def test_an_unknown_engine_is_refused():

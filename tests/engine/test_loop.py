@@ -44,6 +44,8 @@ class Run:
         self.optimizer = MasterAdamW(list(self.model.named_parameters()), weight_decay=0.0)
         out.mkdir(exist_ok=True)
 
+    messages = QUIET
+
     def gradients(self, step: int) -> dict[str, Any]:
         loss = ((self.model.weight - step) ** 2).sum()
         loss.backward()
@@ -58,7 +60,7 @@ class Run:
         loop = LoopOptions(**({"max_steps": num_steps, "lr": 0.1} | options))
         return run_steps(
             self.model, self.optimizer, self.gradients, loop, out=self.out, fingerprint=fingerprint or {"data": "d1"},
-            resume=resume, messages=QUIET, **(hooks or {}),
+            resume=resume, messages=self.messages, **(hooks or {}),
         )  # fmt: skip
 
     @property
@@ -118,12 +120,16 @@ def test_clip_inf_switches_clipping_off_and_can_be_saved(tmp_path: Path) -> None
     assert torch.equal(clipped.model.weight, free.model.weight)
 
 
-def test_a_resumed_run_ends_with_the_same_bits_and_each_step_logged_once(tmp_path: Path) -> None:
+def test_a_resumed_run_ends_with_the_same_bits_and_each_step_logged_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     straight = Run(tmp_path / "straight")
     straight.go(6, save_every=2)
     broken = Run(tmp_path / "broken", crash_at(6))
+    broken.messages = Messages()
     with pytest.raises(KeyboardInterrupt):
         broken.go(6, save_every=2)
+    assert "broken: kept to step 4; the same command with --resume goes on\n" in capsys.readouterr().err
     assert [line["step"] for line in broken.metrics] == [1, 2, 3, 4, 5]
     resumed = Run(tmp_path / "broken")
     assert resumed.go(6, save_every=2, resume=True) == 4
@@ -140,6 +146,23 @@ def test_a_line_that_the_crash_cut_off_is_dropped(tmp_path: Path) -> None:
     assert [line["step"] for line in resumed.metrics] == [1, 2]
 
 
+@pytest.mark.parametrize("line", [b'{"step": "x"}', b'{"step": "-inf"}', b"[1]", b'{"step": null}'])
+def test_a_line_of_no_step_is_dropped(tmp_path: Path, line: bytes) -> None:
+    Run(tmp_path).go(2)
+    metrics = tmp_path / "metrics.jsonl"
+    before = metrics.read_bytes()
+    metrics.write_bytes(line + b"\n" + before)
+    Run(tmp_path).go(2, resume=True)
+    assert metrics.read_bytes() == before
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_refused(tmp_path: Path) -> None:
+    Run(tmp_path).go(2)
+    (tmp_path / "checkpoints/step-2").rename(tmp_path / "checkpoints/step-7")
+    with pytest.raises(SeaError, match="step 2: was it renamed"):
+        Run(tmp_path).go(9, resume=True)
+
+
 def test_a_line_that_only_lacks_its_end_stays_a_line_of_its_own(tmp_path: Path) -> None:
     first = Run(tmp_path / "out")
     first.go(2, save_every=2)
@@ -150,10 +173,12 @@ def test_a_line_that_only_lacks_its_end_stays_a_line_of_its_own(tmp_path: Path) 
     assert [line["step"] for line in resumed.metrics] == [1, 2, 2]
 
 
-def test_resume_before_the_first_checkpoint_starts_over(tmp_path: Path) -> None:
+def test_resume_before_the_first_checkpoint_starts_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = Run(tmp_path / "out", crash_at(3))
+    broken.messages = Messages()
     with pytest.raises(KeyboardInterrupt):
         broken.go(4)
+    assert "no step is kept (--save-every, --save-minutes)" in capsys.readouterr().err
     resumed = Run(tmp_path / "out")
     assert resumed.go(4, resume=True) == 0
     assert [line["step"] for line in resumed.metrics] == [1, 2, 3, 4]

@@ -223,7 +223,7 @@ def test_what_is_kept_and_where_gradients_go_changes_nothing(
         found.append([values, *(p.grad for p in model.parameters())])
     for other in found[1:]:
         for one, two in zip(found[0], other, strict=True):
-            torch.testing.assert_close(two, one, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(two, one, rtol=1e-5, atol=3e-6)
 
 
 def test_a_second_backward_pass_has_the_gradients_of_the_first(tiny_model: Callable[..., Any]) -> None:

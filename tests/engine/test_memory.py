@@ -171,3 +171,27 @@ def test_recomputation_and_sharding_take_less():
     count = sum(map(math.prod, shapes.values()))
     assert (four.weights, four.gradients, four.moments, four.masters) == (count, count, 2 * count, 0)
     assert four.activations == alone.activations and four.gathered > alone.gathered
+
+
+@pytest.mark.parametrize("cap", [None, 30.0])
+def test_the_head_of_answers_holds_what_is_counted(monkeypatch: pytest.MonkeyPatch, cap: float | None) -> None:
+    """Chunks of probabilities that its log-probabilities keep for their backward pass, and none with a soft cap."""
+    from seatools.engine import loss, memory
+
+    tokens, vocabulary, width = 300, 1000, 16
+    for module in (loss, memory):
+        monkeypatch.setattr(module, "KEPT_ELEMENTS_CPU", 150 * vocabulary)
+        monkeypatch.setattr(module, "CHUNK_ELEMENTS_CPU", 1)
+        monkeypatch.setattr(module, "CHUNK_TOKENS_CPU", 50)
+    made = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(n, width, generator=made, requires_grad=True) for n in (tokens, vocabulary))
+    values = loss.linear_log_probs(hidden, torch.arange(tokens), loss.Head(weight, None, 1.0, cap))
+    kept = sum(chunk.nbytes for chunk in values.grad_fn.kept.values())
+    planned = [
+        plan_memory(
+            {"model.embed_tokens.weight": (vocabulary, width)}, {"hidden_size": width, "final_logit_softcapping": cap},
+            {}, MemoryOptions(width=4, rows=1, seq_len=tokens, of_answers=answers),
+        ).head
+        for answers in (False, True)
+    ]  # fmt: skip
+    assert planned[1] - planned[0] == kept == (0 if cap else 150 * vocabulary * 4)

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from seatools.engine.openai_engine import Server
+from seatools.engine.prompts import PromptError
 from seatools.engine.sampling import SamplingOptions
 from seatools.engine.stop_strings import Generated
 from seatools.streams.errors import SeaError, UsageError
@@ -150,13 +151,31 @@ def test_nobody_there_is_an_error():
         ((200, {"choices": ["x"]}, {}), "without choices"),
         ((200, {"error": {"message": "overloaded"}}, {}), "without choices: .*overloaded"),
         ((200, {"choices": [{"text": 5, "finish_reason": "stop"}]}, {}), "no text"),
-        (completion("x", "content_filter"), "content filter"),
     ],
 )
 def test_an_answer_that_cannot_be_read_is_an_error(http, reply, message):
     http.replies = {"a": [reply]}
     with pytest.raises(SeaError, match=message):
         opened(http).ask(["a"], OPTIONS, seeds=[0])
+
+
+@pytest.mark.parametrize(
+    "reply", [(400, "too long", {}), (413, "", {}), (422, "", {}), completion("", "content_filter")]
+)
+def test_what_a_server_refuses_names_its_prompt(http, reply):
+    http.replies = {"a": [completion("x")], "b": [reply]}
+    with pytest.raises(PromptError, match="http://.*(HTTP 4|content filter)") as caught:
+        opened(http, threads=1).ask(["a", "b"], OPTIONS, seeds=[0, 0])
+    assert caught.value.row == 1
+
+
+def test_nobody_waits_for_a_server_that_hangs(http):
+    http.replies = {"hangs": [("slow", "", {})], "bad": [(401, "", {})]}
+    before, started = set(threading.enumerate()), time.monotonic()
+    with pytest.raises(SeaError, match="HTTP 401"):
+        opened(http, first_wait=30.0).ask(["hangs", "bad"], OPTIONS, seeds=[0, 0])
+    assert time.monotonic() - started < 0.4
+    assert all(thread.daemon for thread in set(threading.enumerate()) - before)  # nor does the end of the program
 
 
 def test_an_answer_is_asked_for_whole_and_may_lack_the_reason_of_its_end(http):

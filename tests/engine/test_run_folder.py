@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from seatools.engine.run_folder import RunFolder
-from seatools.streams.errors import UsageError
+from seatools.streams.errors import Preempted, SeaError, UsageError
 
 
 def open_run(out: Path, *, resume: bool = False, force: bool = False, inputs: tuple[Path | str, ...] = ()) -> RunFolder:
@@ -45,6 +46,36 @@ def test_a_failure_takes_its_empty_folder_away_but_not_a_spool(tmp_path: Path) -
         (folder.path / "packed.safetensors").write_text("x")
         raise ZeroDivisionError
     assert (tmp_path / "out" / "packed.safetensors").exists()
+
+
+def test_an_error_takes_away_what_is_made_again_and_nothing_else(tmp_path: Path) -> None:
+    """A signal leaves it to --resume, and files that the run has not made stay."""
+
+    def failed(error: Exception, *others: str) -> list[str]:
+        with (
+            pytest.raises(type(error)),
+            RunFolder(tmp_path / "out", resume=False, force=False, inputs=(), begun_by=["a"], cleared=["a"]) as folder,
+        ):
+            for name in ("a", *others):
+                (folder.path / name).write_text("x")
+            raise error
+        left = sorted(path.name for path in (tmp_path / "out").iterdir()) if (tmp_path / "out").exists() else []
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        return left
+
+    assert failed(SeaError("no")) == []
+    assert failed(SeaError("no"), "metrics.jsonl") == ["a", "metrics.jsonl"]
+    assert failed(Preempted("SIGTERM")) == ["a"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").write_text("somebody's")
+    with pytest.raises(UsageError):
+        RunFolder(tmp_path / "out", resume=False, force=False, inputs=(), begun_by=["a"], cleared=["a"])
+    with (
+        pytest.raises(SeaError),
+        RunFolder(tmp_path / "out", resume=True, force=False, inputs=(), begun_by=["a"], cleared=["a"]),
+    ):
+        raise SeaError("no")
+    assert (tmp_path / "out" / "a").read_text() == "somebody's"
 
 
 def test_something_there_is_refused_without_force_or_resume(full: Path) -> None:

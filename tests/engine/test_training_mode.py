@@ -55,6 +55,6 @@ def test_blocks_are_compiled_with_what_was_asked_for_before(tiny_model: Any, mon
     """Compilation comes last, so that recomputation is inside what is compiled."""
     order: list[str] = []
     for name in ("use_fp8", "recompute_blocks", "compile_model_blocks"):
-        monkeypatch.setattr(training_mode, name, lambda *_, name=name: order.append(name))
+        monkeypatch.setattr(training_mode, name, lambda *_, name=name, **__: order.append(name))
     prepare_for_training(tiny_model("llama"), seq_len=32, fp8=True, recompute="full", compile_blocks=True)
     assert order == ["use_fp8", "recompute_blocks", "compile_model_blocks"]
