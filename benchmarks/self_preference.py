@@ -163,26 +163,34 @@ def measure(work: Path, number: int, base: Path) -> Row:
 def wins(work: Path, number: int, drawn: list[Row]) -> Row:
     """Pairs of a sampled answer of m0 and of this model: who is right, and whom m0 prefers in both orders."""
     before = read(work / "drawn0.jsonl")
-    pairs = [{**b, "responses": [b["responses"][0], a["responses"][0]]} for b, a in zip(before, drawn, strict=True)]
-    write(work / f"versus{number}.jsonl", pairs)
-    verdicts = work / f"verdicts{number}.jsonl"
-    sea("judge", work / "m0", work / f"versus{number}.jsonl", "--force", "-q", "-o", verdicts, workers=False)
-    own = [row["judgements"] for row in read(verdicts)]
-    right = [[answer.strip() == row["reference"] for answer in row["responses"]] for row in pairs]
-    new, old = sum(b and not a for a, b in right), sum(a and not b for a, b in right)
-    chosen = [text(row["chosen"]) for row in read(verdicts)]
-    asked = {json.dumps(row["prompt"]): row["responses"] for row in pairs}
-    judged = sum(
-        answer == asked[json.dumps(row["prompt"])][1].strip()
-        for answer, row in zip(chosen, read(verdicts), strict=True)
-    )
+    pairs = [
+        {**old, "id": place, "responses": [old["responses"][0], new["responses"][0]]}
+        for place, (old, new) in enumerate(zip(before, drawn, strict=True))
+    ]
+    key = work / f"key{number}.jsonl"
+    write(key, map(right_one, pairs))
+    versus = work / f"versus{number}.jsonl"
+    write(versus, pairs)
+    by_key, by_judge = won(versus, "--recorded", key), won(versus, work / "m0")
     return {
-        "key_new_wins": new,
-        "key_old_wins": old,
-        "judge_new_wins": judged,
-        "judge_kept": len(own),
-        "of": len(pairs),
-    }
+        "key_new_wins": by_key[1], "key_old_wins": by_key[0], "judge_new_wins": by_judge[1],
+        "judge_kept": sum(by_judge), "of": len(pairs),
+    }  # fmt: skip
+
+
+def right_one(pair: Row) -> Row:
+    """What the key says of two answers, for `sea judge --recorded`: the right one's label, null of none or both."""
+    old, new = (answer.strip() == pair["reference"] for answer in pair["responses"])
+    labels = ("A", "B") if old and not new else ("B", "A") if new and not old else (None, None)
+    return {"id": pair["id"], "first": 0, "second": 1, "forward": labels[0], "backward": labels[1]}
+
+
+def won(versus: Path, *judge: object) -> tuple[int, int]:
+    """How many pairs the first answer wins in both orders, and how many the second."""
+    verdicts = versus.with_name(f"verdicts-{versus.name}")
+    sea("judge", *judge, versus, "--force", "-q", "-o", verdicts, workers=False)
+    first = [row["judgements"]["forward"] > 0 for row in read(verdicts)]
+    return first.count(True), first.count(False)
 
 
 def main() -> None:

@@ -26,6 +26,9 @@ BATCH   ?= 16
 LR      ?= 2e-3
 NEURON_STEPS ?= 60
 EVAL    ?=
+ifneq ($(words $(OUT)),1)
+$(error OUT is "$(OUT)": make parts names at spaces, so give one without)
+endif
 unexport LANG  # in the environment it names the locale
 
 weight_en = $(word 1,$(WEIGHTS))

@@ -83,7 +83,9 @@ def judge(
     lang_check: Annotated[
         str | None,
         typer.Option(
-            "--lang-check", metavar="script|cld2|fasttext:FILE", help="drop answers in another language than `lang`"
+            "--lang-check",
+            metavar="script|cld2|fasttext:FILE|PLUGIN",
+            help="drop answers in another language than `lang`",
         ),
     ] = None,
     max_length_ratio: Annotated[

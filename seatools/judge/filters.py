@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seatools.judge.pairs import Comparison, lang_of
+from seatools.judge.pairs import lang_of
 from seatools.streams.errors import UsageError
 from seatools.streams.records import Record
 from seatools.text.cleaning.exact_duplicates import exact_key
@@ -72,6 +72,8 @@ class AnswerFilter:
         options, lang = self.options, lang_of(record)
         if not answer.strip():
             return "empty answer"
+        if "\0" in answer:  # a model may write one, and no record of preferences may hold it
+            return "nul"
         if self._tier is not None and lang is not None and not self._tier.agrees(self._tier.identify(answer), lang):
             return "another language"
         if options.max_repetition is not None and repeated_share(answer) > options.max_repetition:
@@ -84,12 +86,11 @@ class AnswerFilter:
                 return "answer of another record"
         return None
 
-    def too_unequal(self, comparison: Comparison) -> bool:
+    def too_unequal(self, first: str, second: str) -> bool:
         """Whether one answer of a pair is too long beside the other, in characters."""
         if self.options.max_length_ratio is None:
             return False
-        question = comparison.question
-        sizes = sorted((len(question.first.strip()), len(question.second.strip())))
+        sizes = sorted((len(first.strip()), len(second.strip())))
         return sizes[1] > self.options.max_length_ratio * sizes[0]
 
 

@@ -98,15 +98,15 @@ class InstructionBook:
 
 def _read(path: Path) -> Mapping[str, str]:
     try:
-        text = path.read_text(encoding="utf-8").strip()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise SeaError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SeaError(f"{path}: not UTF-8 text") from error
-    if not text:
+    if not text.strip():
         raise SeaError(f"{path}: no criteria in this file")
     if path.suffix != ".toml":
-        return {"criteria": text, "points": text}
+        return dict.fromkeys(("criteria", "points"), text.strip())
     try:
         table = parse_toml(text)
     except ValueError as error:

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from seatools.judge.judges import Judge
@@ -84,7 +85,11 @@ def _key_of(line: bytes) -> str:
 
 
 class RecordedJudgements:
-    """`--recorded FILE`, read once; its labels are A and B. Raises SeaError, naming the line, for what is none."""
+    """`--recorded FILE`, read once; its labels are A and B.
+
+    Raises SeaError, naming the line, for what is no judgement or contradicts an earlier one of the same answers, and
+    for two records with the one id that a judgement names.
+    """
 
     name = "recorded"
     labels = ("A", "B")
@@ -92,6 +97,7 @@ class RecordedJudgements:
     def __init__(self, path: str, mode: str) -> None:
         self.path, self.mode = path, mode
         self._found: dict[tuple[Any, ...], Values] = {}
+        self._named: dict[tuple[Any, ...], str] = {}  # by id: the digest of the item that it has been taken for
         names = ("forward", "backward") if mode == "pairwise" else ("points",)
         indices = ("first", "second") if mode == "pairwise" else ("answer",)
         for record in RecordReader([path]):
@@ -100,12 +106,21 @@ class RecordedJudgements:
                 raise SeaError(f"a {mode} judgement needs {' and '.join(names)}", where=record.where)
             values = _values(row, names, record.where)
             if isinstance(row.get("item"), str):
-                self._found[row["item"],] = values
+                self._put((row["item"],), values, record.where)
             elif "id" in row and all(type(row.get(name)) is int for name in indices):
-                self._found[str(row["id"]), *(row[name] for name in indices)] = values
+                own = tuple(row[name] for name in indices)
+                self._put((str(row["id"]), *sorted(own)), values if own == tuple(sorted(own)) else values[::-1],
+                          record.where)  # fmt: skip
             else:
                 needed = f"`id`, {' and '.join(f'`{name}`' for name in indices)}"
                 raise SeaError(f"a judgement needs `item`, or {needed}", where=record.where)
+
+    def _put(self, key: tuple[Any, ...], values: Values, where: str) -> None:
+        before = self._found.setdefault(key, values)
+        if not np.array_equal(before, values, equal_nan=True):
+            raise SeaError(
+                "another judgement of the same answers stands before this one", where=where, fix="keep one of them"
+            )
 
     def text(self, item: Item) -> str:
         """Nothing is read."""
@@ -113,8 +128,6 @@ class RecordedJudgements:
 
     def values(self, items: Sequence[Item]) -> Any:
         """As `Judge.values`. Raises SeaError, with how many, where items have no judgement."""
-        import numpy as np
-
         found = [self._of(item) for item in items]
         missing = [item for item, values in zip(items, found, strict=True) if values is None]
         if missing:
@@ -125,14 +138,22 @@ class RecordedJudgements:
         return np.array([values for values in found if values is not None], dtype=np.float64)
 
     def _of(self, item: Item) -> Values | None:
-        name = str(item.record.value["id"]) if "id" in item.record.value else None
-        if not isinstance(item, Comparison):
-            return self._found.get((item_digest(item),)) or self._found.get((name, item.i))
-        straight = self._found.get((item_digest(item),)) or self._found.get((name, item.i, item.j))
-        if straight is not None:
-            return straight
-        turned = self._found.get((item_digest(item, swapped=True),)) or self._found.get((name, item.j, item.i))
-        return None if turned is None else turned[::-1]  # its forward order is our backward one
+        if (found := self._found.get((item_digest(item),))) is not None:
+            return found
+        if isinstance(item, Comparison):
+            turned = self._found.get((item_digest(item, swapped=True),))
+            if turned is not None:
+                return turned[::-1]  # its forward order is our backward one
+        if "id" not in item.record.value:
+            return None
+        places = (item.i, item.j) if isinstance(item, Comparison) else (item.i,)
+        key = (str(item.record.value["id"]), *places)
+        if key in self._found and self._named.setdefault(key, item_digest(item)) != item_digest(item):
+            raise SeaError(
+                f"another record has the id {key[0]}, so a judgement by id may be of either", where=item.record.where,
+                fix="ids that differ, or judgements by `item`",
+            )  # fmt: skip
+        return self._found.get(key)
 
 
 def _values(row: Mapping[str, Any], names: Sequence[str], where: str) -> Values:

@@ -18,6 +18,7 @@ from seatools.judge.instructions import InstructionBook, Instructions
 from seatools.judge.judging_text import comparison_text, rating_text
 from seatools.judge.labels import PAIRS as LABELS
 from seatools.judge.pairs import Comparison, Item, Rating, lang_of
+from seatools.streams.errors import SeaError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -106,21 +107,47 @@ class ServerJudge:
     server: Server
     book: InstructionBook
     max_new_tokens: int
+    skips: bool = False
+    """Whether what the server refuses (too long for it, its filter) is no verdict, and not an error."""
     labels: tuple[str, str] = LABELS[0]
+    unread: str | None = field(default=None, init=False)
+    """The first that it said, or why it said nothing, where there was no verdict in that."""
 
     def text(self, item: Item) -> str:
         return _text(item, self.book.of(lang_of(item.record)), self.labels, chat=True)
 
     def values(self, items: Sequence[Item]) -> np.ndarray:
+        read = self._label if items and isinstance(items[0], Comparison) else said_points
+        numbers = []
+        for text, refused in self._said([(item, text) for item in items for text in self._texts(item)]):
+            numbers.append(math.nan if refused else read(text))
+            if self.unread is None and math.isnan(numbers[-1]):
+                self.unread = text
+        return np.array(numbers, dtype=np.float64).reshape(len(items), -1)
+
+    def _said(self, asked: Sequence[tuple[Item, str]]) -> list[tuple[str, bool]]:
+        """To each text what the server says, and whether that is why it refuses to answer."""
+        from seatools.engine.generator import Remote, Request
+        from seatools.engine.prompts import PromptError
         from seatools.engine.sampling import SamplingOptions
 
-        texts = [text for item in items for text in self._texts(item)]
         options = SamplingOptions(max_new_tokens=self.max_new_tokens, temperature=0)
-        asked = [[{"role": "user", "content": text}] for text in texts]
-        said = [answer.text or "" for answer in self.server.ask(asked, options, seeds=[0] * len(asked))]
-        compared = bool(items) and isinstance(items[0], Comparison)
-        numbers = [self._label(text) if compared else said_points(text) for text in said]
-        return np.array(numbers, dtype=np.float64).reshape(len(items), -1)
+        remote, refused = Remote(self.server), dict[int, str]()
+        while True:
+            left = [row for row in range(len(asked)) if row not in refused]
+            requests = [Request((), options, text=[{"role": "user", "content": asked[row][1]}]) for row in left]
+            try:
+                said = dict(zip(left, remote.run(requests), strict=True))
+            except PromptError as error:
+                row = left[error.row]
+                if not self.skips:
+                    fix = error.fix or "--on-error skip counts it as no verdict"
+                    raise SeaError(error.bare, where=asked[row][0].record.where, fix=fix) from error
+                refused[row] = error.bare
+                continue
+            return [
+                (refused[row], True) if row in refused else (said[row].text or "", False) for row in range(len(asked))
+            ]
 
     def _texts(self, item: Item) -> list[str]:
         if isinstance(item, Rating):

@@ -78,6 +78,8 @@ class Judging:
         named = [flag for flag, value in (("--judge-url", self.judge_url), ("--recorded", self.recorded)) if value]
         if self.mode == "spin":
             named += ["--judgements"] if self.judgements else []
+            said = {"--min-margin": self.min_margin, "--criteria": self.criteria, "--criteria-lang": self.criteria_lang}
+            named += [flag for flag, value in said.items() if value]
             if named:
                 raise UsageError(f"--mode spin asks no judge, so {named[0]} says nothing to it")
         elif len(named) > 1:

@@ -100,11 +100,14 @@ def choose_compared(
 ) -> Iterator[tuple[Comparison, Choice | str]]:
     """What becomes of each pair of one record: a choice, or the reason why not.
 
-    best-worst: only the answers with the highest and the lowest mean margin over all their pairs are looked at.
+    best-worst: only the answers with the highest and the lowest mean margin over all their pairs are looked at; where
+    these two were not compared, or the judge's own order of them says the opposite, there is no pair.
     """
     pairs = list(zip(items, verdicts, strict=True))
     if which == "best-worst" and len(pairs) > 1:
         pairs = _best_worst(pairs)
+        if not pairs:
+            yield items[0], "no verdict" if not any(verdicts) else "no best over worst"
     for item, verdict in pairs:
         if verdict is None:
             yield item, "no verdict"

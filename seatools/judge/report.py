@@ -95,7 +95,8 @@ class Consistency:
                 "stands there: it judges the place, not the answers"
             )
         if self.agreement >= NEAR_CHANCE:
-            return f"{self.lang}: {len(self.verdicts)} pairs are too few to tell this judge from guessing (50 %)"
+            few = f"{len(self.verdicts)} pairs are" if len(self.verdicts) > 1 else "one pair is"
+            return f"{self.lang}: {few} too few to tell this judge from guessing (50 %)"
         return f"{self.lang}: agreement {_percent(self.agreement)} does not clearly beat guessing (50 %)"
 
 

@@ -92,6 +92,7 @@ class _Run:
         self.messages = judging.messages
         # Records and pairs that are good input and yet not kept: counted and quarantined as bad lines are.
         self.dropped = Rejects("quarantine", rejects.quarantine)
+        self.filtering = AnswerFilter(judging.filters)
         self.book = InstructionBook(judging.criteria, judging.criteria_lang)
         self.manifest = Manifest("judge", options=dict(judging.told))
         self.digest: str | None = None
@@ -118,27 +119,30 @@ class _Run:
         if self.world.is_main:
             self._decide([entry for unit in units for entry in unit], found, judge)
 
-    def _records(self, filtering: AnswerFilter) -> Any:
+    def _too_unequal(self, record: Record, one: int, other: int) -> bool:
+        responses = record.value["responses"]
+        return self.filtering.too_unequal(responses[one], responses[other])
+
+    def _records(self) -> Any:
         """(record, usable answers) of the input; what is filtered is counted."""
         for record in RecordReader(self.files, check=check_responses, rejects=self.rejects, limit=self.judging.limit):
-            usable, bad = filtering.usable(record)
+            usable, bad = self.filtering.usable(record)
             for reason, index in bad:
                 self.dropped.refuse(record, BadRecord(reason, f"response {index}: {reason}"))
             yield record, usable
-        if filtering.num_without_lang:
-            self.messages.warn(f"{filtering.num_without_lang:,} records name no language, so --lang-check passed them")
+        if unnamed := self.filtering.num_without_lang:
+            self.messages.warn(f"{unnamed:,} records name no language, so --lang-check passed them")
 
     def _entries(self) -> list[Entry]:
-        filtering = AnswerFilter(self.judging.filters)
         entries = []
-        for record, usable in self._records(filtering):
+        for record, usable in self._records():
             items: list[Item] = []
             pointwise = self.judging.mode == "pointwise"
             made: Any = ratings(record, usable) if pointwise else comparisons(record, usable, self.judging.which)
             for item in made:
                 if isinstance(item, BadRecord):
                     self.dropped.refuse(record, item)
-                elif isinstance(item, Comparison) and filtering.too_unequal(item):
+                elif isinstance(item, Comparison) and self._too_unequal(record, item.i, item.j):
                     self.dropped.refuse(record, BadRecord("length ratio", f"responses {item.i} and {item.j}"))
                 else:
                     items.append(item)
@@ -155,7 +159,8 @@ class _Run:
 
             assert judging.judge_model is not None
             server = Server(url=judging.judge_url, model=judging.judge_model)
-            return ServerJudge(judging.judge_model, server, self.book, judging.judge_tokens)
+            skips = judging.on_error != "fail"
+            return ServerJudge(judging.judge_model, server, self.book, judging.judge_tokens, skips)
         return self._local_judge()
 
     def _local_judge(self) -> LocalJudge:
@@ -233,6 +238,8 @@ class _Run:
             asked, judge, self.world, mode=self.judging.mode, settings=self._settings(judge),
             kept_path=self.judging.judgements, quiet=self.messages.quiet,
         )  # fmt: skip
+        if isinstance(judge, ServerJudge) and judge.unread is not None:
+            self.messages.warn(f"no verdict where the server said, for example: {_brief(judge.unread)}")
         return {
             id(item): value
             for items, values in zip(asked, said, strict=True)
@@ -242,8 +249,15 @@ class _Run:
     def _settings(self, judge: Judge) -> dict[str, Any]:
         found: dict[str, Any] = {"mode": self.judging.mode, "calibrate": self.judging.calibrated}
         if isinstance(judge, LocalJudge):
+            from seatools.engine.device import pick_device, pick_dtype
+
             template = judge.documents.template
-            found |= {"dtype": self.judging.dtype, "template": template.source if template else None}
+            device = self.world.device or pick_device(self.judging.device)
+            found |= {
+                "dtype": str(pick_dtype(self.judging.dtype, device)), "template": template.source if template else None,
+            }  # fmt: skip
+        if isinstance(judge, ServerJudge):
+            found |= {"max_new_tokens": judge.max_new_tokens}
         return found
 
     def _decide(self, entries: Sequence[Entry], found: dict[int, np.ndarray], judge: Judge) -> None:
@@ -268,8 +282,12 @@ class _Run:
                 pairs[lang] = pairs.get(lang, 0) + len(outcomes)
             for outcome in outcomes:
                 if isinstance(outcome, Choice):
-                    choices.append(outcome)
-                else:
+                    # Pairs that were compared have passed this already; those of points are made only here.
+                    if self._too_unequal(entry.record, outcome.best, outcome.worst):
+                        outcome = "length ratio"
+                    else:
+                        choices.append(outcome)
+                if isinstance(outcome, str):
                     self.dropped.refuse(entry.record, BadRecord(outcome, outcome))
             kept[lang] = kept.get(lang, 0) + len(choices)
             lines += [preference(entry.record, choice, judge.name) for choice in choices]
@@ -291,11 +309,11 @@ class _Run:
         lines: list[bytes] = []
         counts: dict[str, dict[str, Any]] = {}
         shard, num_shards = self.judging.shard
-        for number, (record, usable) in enumerate(self._records(AnswerFilter(self.judging.filters))):
+        for number, (record, usable) in enumerate(self._records()):
             if number % num_shards != shard:
                 continue
             own = counts.setdefault(lang_of(record) or "und", {"pairs": 0, "kept": 0})
-            for made in gold_pairs(record, usable):
+            for made in gold_pairs(record, usable, self.filtering):
                 own["pairs"] += 1
                 if isinstance(made, BadRecord):
                     self.dropped.refuse(record, made)
@@ -339,6 +357,11 @@ class _Run:
         why = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items())) or "no records"
         shorter = "--criteria-lang en, or a shorter --criteria FILE" if "longer than" in why else None
         return SeaError(f"{what} ({why})", where=shown_together(self.judging.paths), fix=shorter)
+
+
+def _brief(said: str) -> str:
+    text = " ".join(said.split())
+    return f'"{text[:77]}..."' if len(text) > 80 else f'"{text}"'
 
 
 def _verdict(values: np.ndarray) -> Verdict | None:

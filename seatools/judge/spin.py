@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from seatools.judge.filters import AnswerFilter
 from seatools.judge.pairs import preference_line
 from seatools.streams.records import BadRecord, Record
 from seatools.text.cleaning.exact_duplicates import exact_key
@@ -33,8 +34,9 @@ def _text(value: Any) -> str | None:
     return None
 
 
-def gold_pairs(record: Record, usable: Sequence[int]) -> Iterator[bytes | BadRecord]:
-    """A preference line for each of the `usable` answers; one that is the gold answer itself is a reject."""
+def gold_pairs(record: Record, usable: Sequence[int], filtering: AnswerFilter) -> Iterator[bytes | BadRecord]:
+    """A preference line for each of the `usable` answers; one that is the gold answer itself is a reject, and one too
+    long or short beside it."""
     try:
         key, gold = gold_answer(record)
     except BadRecord as error:
@@ -46,6 +48,8 @@ def gold_pairs(record: Record, usable: Sequence[int]) -> Iterator[bytes | BadRec
         text = record.value["responses"][answer]
         if exact_key(text) == exact_key(gold):
             yield BadRecord("identical answers", f"response {answer} is the gold answer", where=record.where)
+        elif filtering.too_unequal(gold, text):
+            yield BadRecord("length ratio", f"the gold answer and response {answer}", where=record.where)
         else:
             said = {"mode": "spin", "gold": key, "second": answer}
             yield preference_line(record, gold, text, said, margin=None)

@@ -156,7 +156,7 @@ class Answerer:
             try:
                 made = self.generator.run([request for _, request in left], advance)
             except PromptError as error:
-                one, what = left[error.row][0], error.what.partition(": ")[2]
+                one, what = left[error.row][0], error.bare
                 if not self.skips:
                     raise SeaError(what, where=one.where, fix=error.fix) from error
                 outcomes[one.key] = Outcome(one.key, reject=("no answer", what))

@@ -72,7 +72,8 @@ class Written:
             messages.warn(f"{self.dropped.total():,} prompts have no answers ({self.why(Rejects())})")
         counts = self.counts
         if counts["cut_off"] or counts["empty"]:
+            answers = "1 answer" if counts["responses"] == 1 else f"{counts['responses']:,} answers"
             messages.info(
-                f"{counts['responses']:,} answers: {counts['cut_off']:,} cut off at --max-new-tokens {max_new_tokens}, "
+                f"{answers}: {counts['cut_off']:,} cut off at --max-new-tokens {max_new_tokens}, "
                 f"{counts['empty']:,} empty"
             )

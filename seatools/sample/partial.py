@@ -20,7 +20,7 @@ from seatools.engine.world import World
 from seatools.sample.answers import Outcome
 from seatools.sample.questions import Question
 from seatools.streams.appended_lines import AppendedLines, rank_file, rank_files
-from seatools.streams.errors import UsageError
+from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.messages import Messages
 from seatools.streams.records import BadRecord
 
@@ -40,6 +40,16 @@ def check_partial(path: Path, *, resume: bool, force: bool) -> None:
     if force:
         for file in left:
             file.unlink()
+
+
+def difference(before: Mapping[str, Any], run: Mapping[str, Any]) -> str | None:
+    """In what two runs differ first ("another seed: 0, now 1"), None where they are the same."""
+    now = orjson.loads(orjson.dumps(run))
+    for name in [*before, *now]:
+        if before.get(name) != now.get(name):
+            was, is_ = (_brief(one.get(name)) for one in (before, now))
+            return f"another {name}: {was}, now {is_}"
+    return None
 
 
 class Partial:
@@ -90,14 +100,10 @@ class Partial:
         before = head.get(_HEAD) if isinstance(head, dict) else None
         if not isinstance(before, dict):
             raise UsageError(f"{self.path} is no file of sea sample", fix="move it away")
-        now = orjson.loads(orjson.dumps(self.run))
-        for name in [*before, *now]:
-            if before.get(name) != now.get(name):
-                was, is_ = (_brief(one.get(name)) for one in (before, now))
-                raise UsageError(
-                    f"{self.path} is of a run with another {name}: {was}, now {is_}",
-                    fix="the same command as then, or --force to begin again",
-                )
+        if (found := difference(before, self.run)) is not None:
+            raise UsageError(
+                f"{self.path} is of a run with {found}", fix="the same command as then, or --force to begin again"
+            )
 
     def __len__(self) -> int:
         """Outcomes that are there."""
@@ -140,10 +146,17 @@ class Partial:
     def get(self, key: str) -> Outcome:
         """The outcome of a question."""
         value = orjson.loads(self.lines.get(key))
-        for name in ("responses", "finish", "scores", "reject"):
-            if value[name] is not None:
-                value[name] = tuple(value[name])
-        return Outcome(**value)
+        try:
+            for name in ("responses", "finish", "scores", "reject"):
+                if isinstance(value[name], list):
+                    value[name] = tuple(value[name])
+            outcome = Outcome(**value)
+            sound = _is_sound(outcome)
+        except (KeyError, TypeError):
+            sound = False
+        if not sound:
+            raise SeaError(f"{self.path}: the answers kept under {key} are damaged", fix="--force begins again")
+        return outcome
 
     def remove(self) -> None:
         """The output is whole: nothing is left to go on from."""
@@ -175,6 +188,19 @@ def _key_of(line: bytes) -> str:
     if not isinstance(key, str):
         raise BadRecord("no outcome", "this is no line of a partial output of sea sample", fix="move the file away")
     return key
+
+
+def _is_sound(outcome: Outcome) -> bool:
+    """Whether an outcome is one that `compute` could have added: as many texts as endings and scores."""
+    responses, finish, scores, reject = outcome.responses, outcome.finish, outcome.scores, outcome.reject
+    return (
+        all(isinstance(value, tuple | None) for value in (scores, reject)) and len(finish) == len(responses)
+        and all(isinstance(text, str) for text in (*responses, *finish, *(reject or ()), outcome.engine))
+        and isinstance(responses, tuple) and isinstance(finish, tuple) and (reject is None or len(reject) == 2)
+        and (scores is None or len(scores) == len(responses))
+        and all(score is None or type(score) is float for score in scores or ())
+        and isinstance(outcome.prompt, str | list | None)
+    )  # fmt: skip
 
 
 def _brief(value: Any) -> str:

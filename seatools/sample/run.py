@@ -8,6 +8,7 @@ not load the model.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ import orjson
 from seatools.engine.world import World
 from seatools.sample.answers import Answerer, Outcome
 from seatools.sample.output_records import Written, output_line
-from seatools.sample.partial import Partial, check_partial, partial_path
+from seatools.sample.partial import Partial, check_partial, difference, partial_path
 from seatools.sample.prompts import read_prompts
 from seatools.sample.questions import Asker, Question, make_questions, plan_units
 from seatools.sample.setup import Sampling, ending_ids, fills_gpu, new_asker, run_settings
@@ -44,11 +45,16 @@ def sample(sampling: Sampling, world: World) -> None:
     check_output(sampling.output, force=replaces, inputs=paths)
     asker = new_asker(sampling)
     manifest = Manifest("sample", seed=sampling.options.seed)
-    on_error = sampling.on_error if world.is_main or sampling.on_error != "quarantine" else "skip"
+    out = sampling.output_path
+    path = None if out is None or is_special(Path(out)) else partial_path(out)  # nothing beside /dev/null
+    # A run that is finished writes nothing: its quarantine file holds rejects that only the model knew.
+    finished = sampling.resume and path is not None and not path.exists() and Path(str(out)).exists()
+    keeps = sampling.on_error == "quarantine" and world.is_main and not finished
+    on_error = "skip" if sampling.on_error == "quarantine" and not keeps else sampling.on_error
     with contextlib.ExitStack() as stack:
         rejects = stack.enter_context(
-            rejects_policy(on_error, sampling.quarantine if world.is_main else None, sampling.output,
-                           sampling.messages, force=replaces, dry_run=sampling.dry_run)
+            rejects_policy(on_error, sampling.quarantine if keeps or sampling.on_error != "quarantine" else None,
+                           sampling.output, sampling.messages, force=replaces, dry_run=sampling.dry_run)
         )  # fmt: skip
         files, stdin_digest = stack.enter_context(spooled(sampling.inputs))
         records = read_prompts(files, rejects=rejects, limit=sampling.limit)
@@ -64,13 +70,17 @@ def sample(sampling: Sampling, world: World) -> None:
         if sampling.dry_run:
             return
         run = run_settings(sampling, asker, world, questions)
-        manifest.options = {**asdict(asker.options), "shard": f"{number}/{count}", "run": run}
-        out = sampling.output_path
-        path = None if out is None or is_special(Path(out)) else partial_path(out)  # nothing beside /dev/null
+        lines = hashlib.sha256(b"\n".join(record.raw for record, _ in asked)).hexdigest()
+        manifest.options = {**asdict(asker.options), "shard": f"{number}/{count}", "run": run, "records": lines}
         if path is None and world.size > 1:
             raise UsageError(f"{out} keeps nothing that several processes could put together", fix="-o FILE")
-        if path is not None and not _is_to_do(path, sampling, run, world):
-            sampling.messages.info(f"{sampling.output_path} is finished")
+        if path is not None and world.is_main:
+            if finished:
+                _check_finished(Path(str(out)), {**run, "records": lines})
+            else:
+                check_partial(path, resume=sampling.resume, force=sampling.force)
+        if world.first(finished if world.is_main else None):
+            sampling.messages.info(f"{out} is finished")
             return
         partial = stack.enter_context(Partial(path, run, world, sampling.messages))
         _compute(sampling, asker, units, partial, world)
@@ -94,7 +104,10 @@ def _tell_plan(sampling: Sampling, asker: Asker, asked: Asked, units: Sequence[S
     strings = sum(isinstance(question.prompt, str) for question in questions)
     continued = strings and not options.chat and options.system is None
     if continued and asker.documents is not None and asker.documents.template is not None:
-        messages.info(f"{strings:,} prompts are strings, which are continued as they stand; --chat asks them as a user")
+        are = "prompts are strings, which are continued as they stand; --chat asks them"
+        if strings == 1:
+            are = "prompt is a string, which is continued as it stands; --chat asks it"
+        messages.info(f"{strings:,} {are} as a user")
     if sampling.dry_run:
         longest = max((len(ids) for one in questions for ids in (one.ids, *one.to_translate)), default=0)
         made = f" ({len(questions) * options.num_made:,} made)" if options.num_made > options.num else ""
@@ -106,26 +119,17 @@ def _tell_plan(sampling: Sampling, asker: Asker, asked: Asked, units: Sequence[S
         )
 
 
-def _is_to_do(path: Path, sampling: Sampling, run: Mapping[str, Any], world: World) -> bool:
-    """False where --resume finds the output finished. Raises UsageError where something would be lost."""
-    to_do = True
-    if world.is_main:
-        output = Path(str(sampling.output_path))
-        if sampling.resume and not path.exists() and output.exists():
-            if _made_by(output) != orjson.loads(orjson.dumps(run)):
-                raise UsageError(f"{output} exists and is of another run", fix="--force replaces it")
-            to_do = False
-        else:
-            check_partial(path, resume=sampling.resume, force=sampling.force)
-    return bool(world.first(to_do if world.is_main else None))
-
-
-def _made_by(output: Path) -> Any:
-    """The settings in an output's manifest; None where there is none."""
+def _check_finished(output: Path, run: Mapping[str, Any]) -> None:
+    """Raises UsageError where an output that is there is not what this run would come to."""
     try:
-        return orjson.loads(manifest_path(output).read_bytes())["options"]["run"]
+        options = orjson.loads(manifest_path(output).read_bytes())["options"]
+        before = {**options["run"], "records": options.get("records")}
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError):
-        return None
+        raise UsageError(
+            f"{output} exists, and no manifest beside it says of which run", fix="--force replaces it"
+        ) from None
+    if (found := difference(before, run)) is not None:
+        raise UsageError(f"{output} exists and is of another run, with {found}", fix="--force replaces it")
 
 
 def new_answerer(sampling: Sampling, asker: Asker, world: World) -> Answerer:
@@ -166,9 +170,12 @@ def _write(
                 continue
             written.add(outcome)
             stream.write(output_line(record, outcome, asker, run) + b"\n")
-        if not written.counts["prompts"]:
+        if not asked:  # a shard beyond the last unit: a job that runs all shards goes on
+            sampling.messages.info("this shard has no prompts: its output is empty")
+        elif not written.counts["prompts"]:
             partial.remove()  # to go on from it would come to the same
             why = written.why(rejects)
-            raise SeaError(f"no prompt could be answered ({why})", where=shown_together(sampling.inputs))
+            fix = "a model that knows the language, or --translation-prompts FILE" if asker.translation else None
+            raise SeaError(f"no prompt could be answered ({why})", where=shown_together(sampling.inputs), fix=fix)
     written.tell(sampling.messages, asker.options.max_new_tokens)
     return written

@@ -7,7 +7,6 @@ import json
 import pytest
 
 from seatools.judge.filters import AnswerFilter, FilterOptions, repeated_share
-from seatools.judge.pairs import Comparison
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.records import Record
 
@@ -26,9 +25,9 @@ def passed(one: Record, **options: object) -> tuple[list[int], list[tuple[str, i
     return AnswerFilter(FilterOptions(**options)).usable(one)
 
 
-def test_without_a_flag_only_empty_answers_go():
-    assert passed(record(ENGLISH, THAI, LOOP, "I'm sorry, but I can't.", " \n", lang="th")) == (
-        [0, 1, 2, 3], [("empty answer", 4)],
+def test_without_a_flag_only_answers_go_that_nothing_can_be_learnt_from():
+    assert passed(record(ENGLISH, THAI, LOOP, "I'm sorry, but I can't.", " \n", "a\0", lang="th")) == (
+        [0, 1, 2, 3], [("empty answer", 4), ("nul", 5)],
     )  # fmt: skip
 
 
@@ -78,9 +77,9 @@ def test_answers_of_other_records_go_and_those_of_the_same_stay():
 
 def test_the_length_ratio_is_of_characters():
     filtering = AnswerFilter(FilterOptions(max_length_ratio=2))
-    one = record("ab", "กขคง", "abcde")
-    assert [filtering.too_unequal(Comparison(one, i, j)) for i, j in ((0, 1), (0, 2), (1, 2))] == [False, True, False]
-    assert not AnswerFilter(FilterOptions()).too_unequal(Comparison(record("a", "b" * 99), 0, 1))
+    pairs = (("ab", "กขคง"), ("ab", "abcde"), ("กขคง", "abcde"))
+    assert [filtering.too_unequal(*pair) for pair in pairs] == [False, True, False]
+    assert not AnswerFilter(FilterOptions()).too_unequal("a", "b" * 99)
 
 
 @pytest.mark.parametrize("wrong", [{"max_length_ratio": 0.5}, {"max_repetition": 1.5}, {"max_repetition": -0.1}])

@@ -44,9 +44,9 @@ def lines(*values: object) -> bytes:
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Answers chats with `say(text)`; keeps what it was asked."""
+    """Answers chats with `say(text)`, refuses them where that is None; keeps what it was asked."""
 
-    def __init__(self, say: Callable[[str], str]) -> None:
+    def __init__(self, say: Callable[[str], str | None]) -> None:
         self.say, self.asked = say, []
         super().__init__(("127.0.0.1", 0), _Handler)
 
@@ -61,8 +61,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.server.asked.append((self.path, self.headers.get("Authorization"), body))  # type: ignore[attr-defined]
         said = self.server.say(body["messages"][-1]["content"])  # type: ignore[attr-defined]
         answer = {"choices": [{"message": {"content": said}, "finish_reason": "stop"}]}
-        content = json.dumps(answer).encode()
-        self.send_response(200)
+        content = json.dumps({"error": {"message": "too long"}} if said is None else answer).encode()
+        self.send_response(400 if said is None else 200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -129,6 +129,26 @@ def test_a_server_that_always_says_the_first_is_told_to_and_the_check_fails(sea,
     assert "names the first label in 100 % of its readings" in result.stderr
     assert "id 0 % of 8 pairs (0 % to 32 %)" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_server_said_that_is_no_label_is_shown_and_asked_for_again_with_more_tokens(sea, serve, tmp_path):
+    server, kept = serve(lambda text: "I think\nthat A is better."), tmp_path / "j.jsonl"
+    options = ["--judge-url", server.url, "--judge-model", "m", "--judgements", kept]
+    result = sea("judge", *options, stdin=lines(*GIVEN))
+    assert 'said, for example: "I think that A is better."' in result.stderr
+    server.say = good_is
+    assert sea("judge", *options, stdin=lines(*GIVEN)).stdout == b""
+    assert len(records(sea("judge", *options, "--judge-tokens", 99, stdin=lines(*GIVEN)).stdout)) == 8
+
+
+def test_a_pair_that_a_server_refuses_is_named_or_no_verdict(sea, serve):
+    server = serve(lambda text: None if "ngata" in text else good_is(text))
+    options = ["--judge-url", server.url, "--judge-model", "m"]
+    result = sea("judge", *options, stdin=lines(*GIVEN))
+    assert result.code == 1 and "stdin:2: " in result.stderr and "HTTP 400: too long" in result.stderr
+    result = sea("judge", *options, "--on-error", "skip", stdin=lines(*GIVEN))
+    assert result.code == 0, result.stderr
+    assert len(records(result.stdout)) == 7 and "not kept: 1 (no verdict)" in result.stderr
 
 
 def test_a_server_gives_points(sea, serve):
@@ -198,41 +218,6 @@ def test_a_file_that_holds_no_judgements_is_left_as_it_is(sea, byte_judge, tmp_p
     assert result.code == 1
     assert "o.jsonl:1" in result.stderr
     assert given.read_bytes() == other.read_bytes() == before
-
-
-def test_judgements_of_people_are_replayed_by_id_in_either_order(sea, tmp_path):
-    said = [
-        {"id": n, "first": 0, "second": 1, "forward": "A", "backward": "B"}
-        if n % 2
-        else {"id": n, "first": 1, "second": 0, "forward": 2.5, "backward": -0.5}
-        for n in range(len(GIVEN) - 1)
-    ]
-    said.append({"id": 7, "first": 0, "second": 1, "forward": None, "backward": None})
-    recorded = write_jsonl(tmp_path / "said.jsonl", said)
-    result = sea("judge", "--recorded", recorded, stdin=lines(*GIVEN))
-    assert result.code == 0, result.stderr
-    found = records(result.stdout)
-    assert [(value["chosen"], value["margin"]) for value in found] == [("good", 1.5), ("good", 1.0)] * 3 + [
-        ("good", 1.5)
-    ]
-    assert "(no verdict)" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("rows", "words"),
-    [
-        ([{"id": 0, "first": 0, "second": 1, "forward": 1, "backward": -1}], "7 of 8 have no judgement"),
-        ([{"id": 0, "forward": 1, "backward": -1}], "a judgement needs `item`"),
-        ([{"id": 0, "first": 0, "second": 1, "forward": 1}], "needs forward and backward"),
-        ([{"id": 0, "first": 0, "second": 1, "forward": "C", "backward": 1}], '"forward" of a judgement'),
-    ],
-)
-def test_recorded_judgements_that_do_not_serve_are_named(sea, tmp_path, rows, words):
-    recorded, out = write_jsonl(tmp_path / "said.jsonl", rows), tmp_path / "out.jsonl"
-    result = sea("judge", "--recorded", recorded, "-o", out, stdin=lines(*GIVEN))
-    assert result.code == 1
-    assert words in result.stderr
-    assert not out.exists()
 
 
 # Points and gold answers
@@ -369,11 +354,13 @@ def test_a_language_without_criteria_is_said_to_be_judged_in_english(sea, byte_j
     ("argv", "words"),
     [
         ([], "no MODEL"),
-        (["--mode", "best"], "no mode"),
-        (["M", "--pairs", "some"], "no such pairs"),
+        (["--mode", "best"], "unknown --mode"),
+        (["M", "--pairs", "some"], "unknown --pairs"),
         (["M", "--mode", "pointwise", "--pairs", "first-two"], "first-two is for comparisons"),
         (["--mode", "spin", "--pairs", "all"], "says nothing"),
         (["--mode", "spin", "--recorded", "x"], "asks no judge"),
+        (["--mode", "spin", "--min-margin", "1"], "asks no judge"),
+        (["--mode", "spin", "--criteria-lang", "th"], "asks no judge"),
         (["--judge-url", "http://x/v1"], "go together"),
         (["--judge-url", "http://x/v1", "--judge-model", "m", "--recorded", "x"], "two judges"),
         (["--judge-url", "http://x/v1", "--judge-model", "m", "--calibrate"], "needs log-probabilities"),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seatools.judge.filters import AnswerFilter, FilterOptions
 from seatools.judge.pairs import (
     Choice,
     Comparison,
@@ -96,6 +97,9 @@ def test_best_worst_is_the_one_pair_of_the_extremes():
     assert outcomes([Verdict(1, -1)], "best-worst") == [(0, 1)]
     circle = [Verdict(3, -3), Verdict(-1, 1), Verdict(1, -1)]  # 0 > 1 by 3, 2 > 0 by 1, 1 > 2 by 1
     assert outcomes(circle, "best-worst") == [(0, 1)]
+    against = [Verdict(5, -5), Verdict(-0.1, 0.1), Verdict(5, -5)]  # 0 > 1 > 2 by 5, but 2 > 0
+    assert outcomes(against, "best-worst") == ["no best over worst"]
+    assert outcomes([None] * 3, "best-worst") == ["no verdict"]
 
 
 @given(st.lists(st.integers(-9, 9), min_size=3, max_size=6, unique=True))
@@ -152,6 +156,8 @@ def test_a_prompt_of_messages_has_messages_chosen_and_rejected():
 
 # SPIN
 
+PASSING = AnswerFilter(FilterOptions())
+
 
 @pytest.mark.parametrize(
     ("gold", "key"),
@@ -165,7 +171,8 @@ def test_a_prompt_of_messages_has_messages_chosen_and_rejected():
     ],
 )
 def test_gold_is_chosen_and_each_own_answer_rejected(gold, key):
-    made = [json.loads(line) for line in gold_pairs(record(["a", "b"], **gold), [0, 1]) if isinstance(line, bytes)]
+    lines = gold_pairs(record(["a", "b"], **gold), [0, 1], PASSING)
+    made = [json.loads(line) for line in lines if isinstance(line, bytes)]
     assert [(value["chosen"], value["rejected"]) for value in made] == [("gold", "a"), ("gold", "b")]
     assert [value["judgements"] for value in made] == [
         {"mode": "spin", "gold": key, "second": 0}, {"mode": "spin", "gold": key, "second": 1},
@@ -174,11 +181,14 @@ def test_gold_is_chosen_and_each_own_answer_rejected(gold, key):
 
 
 def test_what_makes_no_pair_with_gold_has_a_reason():
-    def reasons(one, usable=(0,)):
-        return [made.reason for made in gold_pairs(one, usable) if isinstance(made, BadRecord)]
+    def reasons(one, usable=(0,), filtering=PASSING):
+        return [made.reason for made in gold_pairs(one, usable, filtering) if isinstance(made, BadRecord)]
 
     assert reasons(record(["a"])) == ["no gold answer"]
     assert reasons(record(["a"], reference=" ")) == ["no gold answer"]
     assert reasons(record(["a"], messages=[{"role": "user", "content": "a"}])) == ["no gold answer"]
     assert reasons(record([" a "], reference="a")) == ["identical answers"]
     assert reasons(record([""], reference="a"), ()) == ["no answer"]
+    assert reasons(record(["abc"], reference="a"), filtering=AnswerFilter(FilterOptions(max_length_ratio=2))) == [
+        "length ratio"
+    ]

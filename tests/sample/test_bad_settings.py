@@ -34,7 +34,7 @@ def unloaded(monkeypatch):
         (["-n", 3, "--best-of", 2], "--best-of 2 is fewer than -n 3"),
         (["--best-of", 2, "--engine", "vllm"], "--engine own"),
         (["--best-of", 2, "--engine", "http://localhost:1/v1"], "--engine own"),
-        (["--engine", "fast"], 'no engine "fast"'),
+        (["--engine", "fast"], "unknown --engine 'fast'"),
         (["--repetition-penalty", 0], "repetition_penalty is 0"),
         (["--repetition-penalty", 1.2, "--engine", "transformers"], "--engine own"),
         (["--temperature", "nan"], "temperature is nan"),
@@ -98,7 +98,7 @@ def test_chat_asks_strings_as_a_user(sea, byte_model):
     assert asked["prompt"] == [USER]  # what judge and dpo are to read
     assert "--chat" not in chat.stderr
     hint = sea(*run, stdin=b'{"prompt": "hi"}')
-    assert "1 prompts are strings, which are continued as they stand; --chat" in hint.stderr
+    assert "1 prompt is a string, which is continued as it stands; --chat" in hint.stderr
     assert json.loads(hint.stdout)["prompt"] == "hi"
 
 

@@ -133,6 +133,24 @@ def test_changed_data_are_another_run_though_as_many(sea, byte_model, prompts, t
     assert refused.code == 2 and "another prompts_digest" in refused.stderr
 
 
+def test_a_finished_output_of_other_records_is_not_taken_for_theirs(sea, byte_model, prompts, tmp_path):
+    out = tmp_path / "out.jsonl"
+    run = ["sample", byte_model, prompts, *RUN, "-o", out, "--resume"]
+    assert sea(*run).code == 0
+    before = out.read_bytes()
+    first = prompts.read_bytes().splitlines(keepends=True)[0]
+    for changed in (prompts.read_bytes() + first, prompts.read_bytes().replace(b'"n":', b'"m":')):
+        prompts.write_bytes(changed)  # the same questions
+        refused = sea(*run)
+        assert refused.code == 2 and "is of another run, with another records" in refused.stderr, refused.stderr
+    refused = sea(*run, "--seed", 1)
+    assert refused.code == 2 and "another seed: 0, now 1" in refused.stderr
+    Path(f"{out}.manifest.json").unlink()
+    refused = sea(*run)
+    assert refused.code == 2 and "no manifest" in refused.stderr
+    assert out.read_bytes() == before
+
+
 def test_a_file_that_is_not_ours_is_left_alone(sea, byte_model, prompts, tmp_path):
     out, partial = tmp_path / "out.jsonl", tmp_path / "out.jsonl.partial"
     for content in (b"precious\nwords\n", b'{"key": "a"}\n', b'{"key": "run", "run": 3}\n'):
@@ -140,6 +158,21 @@ def test_a_file_that_is_not_ours_is_left_alone(sea, byte_model, prompts, tmp_pat
         refused = sea("sample", byte_model, prompts, *RUN, "-o", out, "--resume")
         assert refused.code in (1, 2) and "move" in refused.stderr, refused.stderr
         assert partial.read_bytes() == content
+
+
+def test_kept_answers_that_are_damaged_are_refused_and_left(sea, byte_model, prompts, tmp_path, breaks):
+    out, partial = tmp_path / "out.jsonl", tmp_path / "out.jsonl.partial"
+    breaks(1)
+    assert sea("sample", byte_model, prompts, *RUN, "-o", out).code == 1
+    head, first, *others = partial.read_bytes().splitlines(keepends=True)
+    row = json.loads(first)
+    breaks(99)
+    for change in ({"responses": "ab"}, {"finish": []}, {"scores": ["x", None]}, {"more": 1}, {"reject": ["one"]}):
+        content = b"".join([head, json.dumps(row | change).encode() + b"\n", *others])
+        partial.write_bytes(content)
+        refused = sea("sample", byte_model, prompts, *RUN, "-o", out, "--resume")
+        assert refused.code == 1 and "are damaged" in refused.stderr, refused.stderr
+        assert partial.read_bytes().startswith(content) and not out.exists()
 
 
 def test_resume_wants_a_file_and_no_force(sea, byte_model, prompts, tmp_path):

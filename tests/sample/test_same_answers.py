@@ -84,6 +84,15 @@ def test_shards_are_the_lines_of_the_whole(sea, byte_model, tmp_path, monkeypatc
     assert all([whole.index(line) for line in shard] == sorted(whole.index(line) for line in shard) for shard in shards)
 
 
+def test_a_shard_beyond_the_last_unit_is_empty(sea, byte_model, tmp_path):
+    out, run = tmp_path / "out.jsonl", ["sample", byte_model, "--max-new-tokens", 7, "--shard"]
+    assert len(sea(*run, "0/2", stdin=lines(TEXTS)).stdout.splitlines()) == len(TEXTS)  # one unit
+    result = sea(*run, "1/2", "-o", out, stdin=lines(TEXTS))
+    assert result.code == 0 and "its output is empty" in result.stderr
+    assert out.read_bytes() == b"" and Path(f"{out}.manifest.json").exists()
+    assert "is finished" in sea(*run, "1/2", "-o", out, "--resume", stdin=lines(TEXTS)).stderr
+
+
 @pytest.mark.parametrize("shard", ["3/3", "x", "1", "-1/2"])
 def test_what_is_no_shard_is_a_usage_error(sea, byte_model, shard):
     assert sea("sample", byte_model, f"--shard={shard}", stdin=lines(["a"])).code == 2

@@ -194,6 +194,9 @@ def test_what_is_no_translation_is_counted_and_its_record_dropped(sea, wide_mode
     if policy == "quarantine":
         (kept,) = records(Path(f"{out}.quarantine.jsonl").read_bytes())
         assert "two rivers" in kept["raw"] and kept["line"] == 2
+        again = sea("sample", wide_model, given, *RUN, "-o", out, "--on-error", policy, "--resume")
+        assert again.code == 0 and "is finished" in again.stderr
+        assert records(Path(f"{out}.quarantine.jsonl").read_bytes()) == [kept]  # only the model knew of this one
 
 
 def test_where_nothing_could_be_translated_nothing_is_written(sea, wide_model, answers, tmp_path):
