@@ -19,15 +19,15 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from own_process import PEER_PYTHON, do_task, worker
+
 REPOSITORY = Path(__file__).resolve().parent.parent
-PEER_PYTHON = Path(os.environ.get("PEER_PYTHON") or REPOSITORY / ".venv-peers/bin/python")
 RATE, BETA = 1e-4, 0.1
 _LLAMA: dict[str, Any] = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 8192}
 SHAPES: dict[str, dict[str, Any]] = {
@@ -81,6 +81,12 @@ def write_pairs(path: Path, task: dict[str, Any]) -> None:
         for _ in range(task["steps"] * task["batch"]):
             record = {"prompt_ids": ids(prompt), "chosen_ids": ids(answer), "rejected_ids": ids(answer)}
             stream.write(json.dumps(record) + "\n")
+
+
+def make(task: dict[str, Any]) -> dict[str, Any]:
+    write_model(Path(task["folder"]), task["shape"], task["device"])
+    write_pairs(Path(task["pairs"]), task)
+    return {}
 
 
 def held() -> float:
@@ -257,16 +263,10 @@ def _result(task: dict[str, Any], seconds: list[float], losses: list[float], flo
 
 def run(python: str, task: dict[str, Any]) -> dict[str, Any]:
     """A worker in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    if task.get("device") == "cpu":
-        environment["OMP_NUM_THREADS"] = "1"
-    if task["kind"] == "trl":
-        environment.pop("PYTHONPATH")
-    command = [python, __file__, "--worker", json.dumps(task)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{task} failed:\n{done.stderr[-3000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    environment = {"OMP_NUM_THREADS": "1"} if task["device"] == "cpu" else {}
+    if task["worker"] == "trl":
+        environment["PYTHONPATH"] = ""
+    return worker(__file__, python, task, **environment)
 
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -277,15 +277,15 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "prompt_length": arguments.prompt_length, "answer_length": arguments.answer_length, "train": arguments.train,
         "recompute": arguments.recompute, "folder": str(folder / "model"), "pairs": str(folder / "pairs.jsonl"),
     }  # fmt: skip
-    run(sys.executable, task | {"kind": "make"})
-    runs = {"shared": {"kind": "sea", "share": True}, "not shared": {"kind": "sea", "share": False}}
+    run(sys.executable, task | {"worker": "make"})
+    runs = {"shared": {"worker": "sea", "share": True}, "not shared": {"worker": "sea", "share": False}}
     if not arguments.no_peer and arguments.train == "all":
         modes = [arguments.mode] if arguments.mode else list(MODES)
-        runs |= {f"TRL, {mode}": {"kind": "trl", "mode": mode} for mode in modes}
+        runs |= {f"TRL, {mode}": {"worker": "trl", "mode": mode} for mode in modes}
     found: dict[str, dict[str, Any]] = {}
     for _ in range(arguments.rounds):
         for name, changes in runs.items():
-            result = run(str(PEER_PYTHON) if changes["kind"] == "trl" else sys.executable, task | changes)
+            result = run(str(PEER_PYTHON) if changes["worker"] == "trl" else sys.executable, task | changes)
             print(f"  {name}: {result}", file=sys.stderr, flush=True)
             best = found.setdefault(name, result)
             best["pairs_per_second"] = max(best["pairs_per_second"], result["pairs_per_second"])
@@ -342,14 +342,7 @@ def main() -> None:
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        task = json.loads(arguments.worker)
-        if task["kind"] == "make":
-            write_model(Path(task["folder"]), task["shape"], task["device"])
-            write_pairs(Path(task["pairs"]), task)
-            print("{}")
-        else:
-            result = trl_worker(task) if task["kind"] == "trl" else sea_worker(task)
-            print(json.dumps(result))
+        do_task(arguments.worker, {"make": make, "trl": trl_worker, "sea": sea_worker})
         return
     if not arguments.no_peer and not PEER_PYTHON.exists():
         raise SystemExit(f"{PEER_PYTHON} is missing: make peers")

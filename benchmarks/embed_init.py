@@ -19,11 +19,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import own_process
 from record import record
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -93,23 +93,10 @@ def write_model(folder: Path, layers: int, shard_bytes: int) -> int:
 
 def timed(command: Sequence[object], model: Path, out: Path) -> dict[str, float]:
     """Run it with `model` in memory and nothing waiting to be written: seconds, CPU seconds, peak MB. `out` goes."""
-    os.sync()
-    for file in model.iterdir():
-        with file.open("rb", buffering=0) as stream:
-            while stream.read(8 << 20):
-                pass
-    began = time.perf_counter()
-    process = subprocess.Popen([*map(str, command)], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.stderr.buffer.write(said[-2000:])
-        raise SystemExit(f"failed ({process.returncode}): {command[:4]}")
+    own_process.settle(model.iterdir())
+    taken = own_process.timed(command, cwd=REPOSITORY)
     shutil.rmtree(out)
-    return {"seconds": seconds, "cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_mb": usage.ru_maxrss / 1e3}
+    return taken
 
 
 def main() -> None:
@@ -135,10 +122,8 @@ def main() -> None:
 def run(arguments: argparse.Namespace, work: Path) -> None:
     """All of it, in the folder `work`."""
     model, extended, out = work / "model", work / "tokenizer", work / "out"
-    if not model.exists():  # in a process of its own, as ru_maxrss of a child begins with its parent's
-        call = f"write_model(Path({str(model)!r}), {arguments.layers}, {arguments.shard_mb}_000_000)"
-        code = f"from pathlib import Path; from embed_init import write_model; {call}"
-        subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True)
+    if not model.exists():
+        own_process.alone("embed_init", "write_model", model, arguments.layers, arguments.shard_mb * 1_000_000)
     size = sum(file.stat().st_size for file in model.iterdir())
     sea = [sys.executable, "-m", "seatools"]
     if not extended.exists():

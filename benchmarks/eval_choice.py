@@ -22,16 +22,16 @@ import json
 import os
 import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from own_process import PEER_PYTHON, alone, do_task, worker
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("SEA_SHARED") or REPOSITORY.parent / "shared")
-PEER_PYTHON = Path(os.environ.get("PEER_PYTHON") or REPOSITORY / ".venv-peers/bin/python")
 SHAPE: dict[str, Any] = {
     "vocab_size": 50266, "hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 9,
     "num_attention_heads": 8, "num_key_value_heads": 4, "tie_word_embeddings": True, "max_position_embeddings": 4096,
@@ -192,21 +192,6 @@ def _measured(cpu: float, wall: float, base: float, values: list[float]) -> dict
     return {**spent, "values": values, "peak_mb": _peak_mb(), "scoring_mb": _peak_mb() - base}
 
 
-def run(python: str | Path, task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """What a process of its own measured. `scoring_mb` is how far scoring raised its peak above that of loading."""
-    result = folder / "result.json"
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
-    environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(task["threads"]))
-    command = [str(python), __file__, "--worker", json.dumps(task | {"result": str(result)})]
-    # This process is small on purpose: ru_maxrss of a child never falls below what its parent held when it forked.
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    if process.wait():
-        raise SystemExit(f"{command[0]} failed:\n{said[-3000:]}")
-    return json.loads(result.read_text())
-
-
 def compare(
     task: tuple[str, str, str, str | None, str, int], folder: Path, arguments: argparse.Namespace,
     floors: dict[str, float],
@@ -216,12 +201,12 @@ def compare(
     common = {"folder": str(folder), "requests": str(requests), "threads": arguments.threads}
     tried = {}
     for size in [int(size) for size in arguments.batch_sizes.split(",")]:
-        tried[size] = run(PEER_PYTHON, common | {"worker": "harness", "batch_size": size}, folder)
+        tried[size] = worker(__file__, PEER_PYTHON, common | {"worker": "harness", "batch_size": size})
     best = min(tried, key=lambda size: float(tried[size]["cpu"]))
-    theirs, mine = [tried[best]], [run(sys.executable, common | {"worker": "ours"}, folder)]
+    theirs, mine = [tried[best]], [worker(__file__, sys.executable, common | {"worker": "ours"})]
     for _ in range(arguments.rounds - 1):
-        theirs.append(run(PEER_PYTHON, common | {"worker": "harness", "batch_size": best}, folder))
-        mine.append(run(sys.executable, common | {"worker": "ours"}, folder))
+        theirs.append(worker(__file__, PEER_PYTHON, common | {"worker": "harness", "batch_size": best}))
+        mine.append(worker(__file__, sys.executable, common | {"worker": "ours"}))
     found: dict[str, Any] = {"task": task[0], "requests": count, "batch_size": best}
     found["tried"] = {str(size): round(run["cpu"], 2) for size, run in tried.items()}
     for name, runs in (("ours", mine), ("harness", theirs)):
@@ -247,21 +232,15 @@ def main() -> None:
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        task = json.loads(arguments.worker)
-        measured = {"ours": ours, "harness": harness, "floor": floor}[task["worker"]](task)
-        Path(task["result"]).write_text(json.dumps(measured))
+        do_task(arguments.worker, {"ours": ours, "harness": harness, "floor": floor})
         return
     sys.path.insert(0, str(REPOSITORY))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # in a process of its own, so that torch is not loaded here
-        code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import eval_choice as e, pathlib;"
-        code += f"print(e.write_model(pathlib.Path({name!r})))"
-        made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        parameters = int(made.stdout.split()[-1])
+        parameters = alone("eval_choice", "write_model", folder)
         asked = {"folder": name, "threads": arguments.threads, "worker": "floor"}
         pythons = {"ours": sys.executable, "harness": PEER_PYTHON}
-        floors = {who: run(python, asked, folder)["peak_mb"] for who, python in pythons.items()}
+        floors = {who: worker(__file__, python, asked)["peak_mb"] for who, python in pythons.items()}
         results = []
         for task in TASKS:
             if arguments.only in task[0]:

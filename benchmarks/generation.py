@@ -17,16 +17,16 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from own_process import PEER_PYTHON, alone, do_task, worker
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("SEA_SHARED") or REPOSITORY.parent / "shared")
-PEER_PYTHON = Path(os.environ.get("PEER_PYTHON") or REPOSITORY / ".venv-peers/bin/python")
 SHAPE: dict[str, Any] = {
     "vocab_size": 50266, "hidden_size": 384, "intermediate_size": 1024, "num_hidden_layers": 9,
     "num_attention_heads": 6, "num_key_value_heads": 3, "tie_word_embeddings": False, "max_position_embeddings": 4096,
@@ -156,12 +156,12 @@ def compare(task: str, folder: Path, arguments: argparse.Namespace) -> dict[str,
     python = PEER_PYTHON if peer == "harness" else sys.executable
     tried = {}
     for size in [int(size) for size in arguments.batch_sizes.split(",")]:
-        tried[size] = run(python, common | {"worker": peer, "batch_size": size}, folder)
+        tried[size] = worker(__file__, python, common | {"worker": peer, "batch_size": size})
     best = min(tried, key=lambda size: tried[size]["cpu"])
-    theirs, mine = [tried[best]], [run(sys.executable, common | {"worker": "ours"}, folder)]
+    theirs, mine = [tried[best]], [worker(__file__, sys.executable, common | {"worker": "ours"})]
     for _ in range(arguments.rounds - 1):
-        theirs.append(run(python, common | {"worker": peer, "batch_size": best}, folder))
-        mine.append(run(sys.executable, common | {"worker": "ours"}, folder))
+        theirs.append(worker(__file__, python, common | {"worker": peer, "batch_size": best}))
+        mine.append(worker(__file__, sys.executable, common | {"worker": "ours"}))
     found: dict[str, Any] = {"task": task, "peer": peer, "prompts": arguments.items, "batch_size": best}
     found["tokens"] = mine[0]["tokens"]
     found["tried"] = {str(size): round(one["cpu"], 2) for size, one in tried.items()}
@@ -172,23 +172,6 @@ def compare(task: str, folder: Path, arguments: argparse.Namespace) -> dict[str,
     texts = zip(mine[0]["texts"], theirs[0]["texts"], strict=True)
     found["different_answers"] = sum(one != other for one, other in texts)
     return found
-
-
-def run(python: str | Path, task: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A process of its own; what it measured, and the peak of its memory in MB."""
-    result = folder / "result.json"
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
-    environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), str(task["threads"]))
-    command = [str(python), __file__, "--worker", json.dumps(task | {"result": str(result)})]
-    # This process is small on purpose: ru_maxrss of a child never falls below what its parent held when it forked.
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{command[0]} failed:\n{said[-3000:]}")
-    return json.loads(result.read_text()) | {"peak_mb": usage.ru_maxrss / 1e3}
 
 
 def main() -> None:
@@ -202,15 +185,11 @@ def main() -> None:
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        task = json.loads(arguments.worker)
-        Path(task["result"]).write_text(json.dumps(WORKERS[task["worker"]](task)))
+        do_task(arguments.worker, WORKERS)
         return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # in a process of its own, so that torch is not loaded here
-        code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import generation as g, pathlib;"
-        code += f"print(g.write_model(pathlib.Path({name!r})))"
-        made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        parameters = alone("generation", "write_model", folder)
         results = []
         for task in TASKS:
             if arguments.only in task:
@@ -220,7 +199,7 @@ def main() -> None:
         from record import record
 
         sys.path.insert(0, str(REPOSITORY))
-        record("generation", {"parameters": int(made.stdout.split()[-1]), "tasks": results}, threads=arguments.threads)
+        record("generation", {"parameters": parameters, "tasks": results}, threads=arguments.threads)
 
 
 if __name__ == "__main__":

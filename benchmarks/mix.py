@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import own_process
 from record import record
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -209,23 +210,9 @@ def child(*arguments: object) -> str:
 
 def timed(command: Sequence[object], out: Path | None, inputs: Sequence[Path]) -> dict[str, float]:
     """Run it with the inputs in memory and nothing waiting to be written; `out` (None: made by itself) takes stdout."""
-    os.sync()
-    for path in inputs:
-        with path.open("rb", buffering=0) as stream:
-            while stream.read(8 << 20):
-                pass
-    began = time.perf_counter()
+    own_process.settle(inputs)
     with open(out or os.devnull, "wb") as stdout:
-        process = subprocess.Popen([*map(str, command)], cwd=REPOSITORY, stdout=stdout, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.stderr.buffer.write(said[-3000:])
-        raise SystemExit(f"failed ({process.returncode}): {[*map(str, command)][:6]}")
-    return {"seconds": seconds, "cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_mb": usage.ru_maxrss / 1e3}
+        return own_process.timed(command, stdout, cwd=REPOSITORY)
 
 
 def main() -> None:

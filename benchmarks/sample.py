@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import generation
+from own_process import alone, do_task, worker
 
 MAX_NEW, TEMPERATURE, TOP_P = 128, 0.25, 0.95
 ENDS = [50256, *generation.STOP_IDS]
-generation.__file__ = __file__  # `generation.run` starts workers of this file
 
 
 def write_all(folder: Path, items: int) -> int:
@@ -97,8 +96,8 @@ def compare(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     common = {"folder": str(folder), "prompts": str(folder / "prompts.json"), "threads": arguments.threads}
     common["num"] = arguments.num
 
-    def run(worker: str, **more: Any) -> dict[str, Any]:
-        found = generation.run(sys.executable, common | {"worker": worker} | more, folder)
+    def run(kind: str, **more: Any) -> dict[str, Any]:
+        found = worker(__file__, sys.executable, common | {"worker": kind} | more)
         return found | {"tokens_per_cpu_second": round(found["tokens"] / found["cpu"], 1)}
 
     def best(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -131,15 +130,11 @@ def main() -> None:
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
-        task = json.loads(arguments.worker)
-        Path(task["result"]).write_text(json.dumps(WORKERS[task["worker"]](task)))
+        do_task(arguments.worker, WORKERS)
         return
     with tempfile.TemporaryDirectory() as name:
-        # in a process of its own, so that torch is not loaded here
-        code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import sample, pathlib;"
-        code += f"print(sample.write_all(pathlib.Path({name!r}), {arguments.items}))"
-        made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        found = compare(Path(name), arguments) | {"parameters": int(made.stdout.split()[-1])}
+        parameters = alone("sample", "write_all", Path(name), arguments.items)
+        found = compare(Path(name), arguments) | {"parameters": parameters}
     print(json.dumps(found), flush=True)
     print(f"{found['times_faster']} times the tokens a second, {found['memory_share']} of the peak memory")
     if not arguments.no_record:

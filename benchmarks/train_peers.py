@@ -26,9 +26,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from own_process import PEER_PYTHON, alone, timed
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("SEA_SHARED") or REPOSITORY.parent / "shared")
-PEER_PYTHON = Path(os.environ.get("PEER_PYTHON") or REPOSITORY / ".venv-peers/bin/python")
 ROWS, RATE, LOSS_STEPS, LOSS_ROW = 2, 1e-4, 50, 128
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": {
@@ -106,7 +107,7 @@ def run_ours(folder: Path, packed: Path, out: Path, steps: int, rows: int) -> di
         "--batch-size", rows, "--order", "file", "--lr", RATE, "--schedule", "constant", "--warmup", 0,
         "--weight-decay", 0.1, "--clip", 1, "--dtype", "fp32", "--device", "cpu", "-q",
     ]  # fmt: skip
-    peak = _peak_of([str(part) for part in command], os.environ | {"PYTHONPATH": str(REPOSITORY)})
+    peak = timed(command, env=os.environ | {"PYTHONPATH": str(REPOSITORY)})["peak_mb"]
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     lines = [line for line in lines if "loss" in line and "tokens_per_second" in line]
     shutil.rmtree(out)
@@ -120,20 +121,8 @@ def run_trl(folder: Path, packed: Path, out: Path, steps: int, rows: int, mode: 
         "folder": str(folder), "data": str(packed.with_suffix(".peer.jsonl")), "steps": steps, "rows": rows,
         "mode": mode, "result": str(out) + ".json",
     }  # fmt: skip
-    peak = _peak_of([str(PEER_PYTHON), __file__, "--trl", json.dumps(task)], dict(os.environ))
+    peak = timed([str(PEER_PYTHON), __file__, "--trl", json.dumps(task)], env=dict(os.environ))["peak_mb"]
     return {**json.loads(Path(task["result"]).read_text()), "peak_mb": peak}
-
-
-def _peak_of(command: list[str], environment: dict[str, str]) -> float:
-    # This process is small on purpose: ru_maxrss of a child never falls below what its parent held when it forked.
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)[:300]} failed:\n{said[-3000:]}")
-    return usage.ru_maxrss / 1e3
 
 
 def trl_worker(task: dict[str, Any]) -> None:
@@ -235,9 +224,9 @@ def measure(arguments: argparse.Namespace, work: Path) -> None:
             if arguments.only not in f"{shape} {row}" or (losses and arguments.no_losses):
                 continue
             if not folder.exists():
-                parameters = _alone("write_model", folder, shape)
+                parameters = alone("train_peers", "write_model", folder, shape)
             packed = work / f"{shape}.{row}.safetensors"
-            _alone("pack", folder, row, packed)
+            alone("train_peers", "pack", folder, row, packed)
             if losses:
                 ours = run_ours(folder, packed, work / "out", LOSS_STEPS, 1)
                 peer = run_trl(folder, packed, work / "trl", LOSS_STEPS, 1, "one")
@@ -290,15 +279,6 @@ def measure(arguments: argparse.Namespace, work: Path) -> None:
             {"rows": ROWS, "steps": arguments.steps, "results": measured, "load": load},
             cores=os.cpu_count(),
         )
-
-
-def _alone(function: str, *values: object) -> Any:
-    # This process stays small, since the peak of a child counts from what its parent holds.
-    spelled = ", ".join(f"Path({str(value)!r})" if isinstance(value, Path) else repr(value) for value in values)
-    code = f"import json; from pathlib import Path; import train_peers as t; print(json.dumps(t.{function}({spelled})))"
-    environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}:{Path(__file__).parent}"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 if __name__ == "__main__":
