@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from fuzz import model_readers, stream_readers, text_readers
+from fuzz import data_readers, model_readers, pair_readers, run_readers, setting_readers, stream_readers, text_readers
 from fuzz.contract import Reader
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -28,12 +28,24 @@ READERS: dict[str, Reader] = {
     "task": model_readers.read_task,
     "samples": model_readers.read_samples,
     "tokens": model_readers.read_tokens,
+    "manifest": run_readers.read_manifests,
+    "checkpoint": run_readers.read_checkpoint,
+    "reference": run_readers.read_reference,
+    "partial": run_readers.read_partial,
+    "pairs": pair_readers.read_pairs,
+    "judge": pair_readers.read_judged,
+    "criteria": pair_readers.read_criteria,
+    "items": data_readers.read_items,
+    "rules": data_readers.read_rules,
+    "settings": setting_readers.read_settings,
+    "plugins": setting_readers.read_plugins,
 }
 
 
 @lru_cache
 def _seeds() -> dict[str, list[bytes]]:
-    return {**stream_readers.SEEDS, **text_readers.SEEDS, **model_readers.seeds()}
+    made = (module.seeds() for module in (model_readers, run_readers, pair_readers, data_readers, setting_readers))
+    return {**stream_readers.SEEDS, **text_readers.SEEDS, **{name: own for part in made for name, own in part.items()}}
 
 
 def seeds_of(name: str) -> list[bytes]:

@@ -1,5 +1,7 @@
 """Every kept input again, and new ones near them: a value or an error of ours, in time, and a true value.
 
+The time is of the processor and four times what the fuzzer allows, so that a busy or slow machine changes no outcome.
+
 The corpus is what coverage-guided runs found worth keeping (docs/fuzzing.md); here it is replayed without them. The
 inputs beside it are drawn by hypothesis: a seed of the reader, changed as the fuzzer changes it.
 """
@@ -21,11 +23,10 @@ CHANGED = sorted(set(READERS) - {"config"})  # the front door takes 10 ms a time
 
 @pytest.mark.parametrize("name", READERS)
 def test_what_was_found_stays_mended(name: str) -> None:
+    inputs = [*seeds_of(name), *(path.read_bytes() for path in corpus_of(name))]
     with workplace() as folder:
-        for data in seeds_of(name):
-            outcome(READERS[name], data, folder, seconds=20)
-        for path in corpus_of(name):
-            outcome(READERS[name], path.read_bytes(), folder, seconds=20)
+        first, again = ([outcome(READERS[name], data, folder, seconds=20) for data in inputs] for _ in range(2))
+    assert first == again  # hash maps of the engines are seeded anew for each
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -36,7 +37,7 @@ def test_the_seeds_reach_what_they_are_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CHANGED)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)  # what is new is for run.py to find, not for CI
 @given(place=st.integers(0, 99), seed=st.integers(0, 2**32))
 def test_inputs_near_the_seeds(name: str, place: int, seed: int) -> None:
     seeds = seeds_of(name)
