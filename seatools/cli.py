@@ -29,26 +29,50 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-def usage() -> str:
-    """The text of `sea --help`."""
-    width = max(len(name) for name in COMMANDS)
-    rows = "\n".join(f"  {name:<{width}}  {line}" for name, (_, line) in COMMANDS.items())
+def usage(width: int | None = None) -> str:
+    """The text of `sea --help` for a terminal `width` columns wide (default: this terminal's)."""
+    width = max(50, min(width or _columns(), 100))
+    named = max(len(name) for name in COMMANDS) + 4
+    rows = "\n".join(_filled(f"  {name}".ljust(named), line, width) for name, (_, line) in COMMANDS.items())
+    told = "Records are JSONL, tensors are safetensors; `-` is stdin or stdout."
+    codes = (
+        "Exit codes: 0 done, 1 failed, 2 usage, 3 a check did not pass, 75 stopped by a signal (--resume continues), "
+        "130 interrupted, 141 closed pipe."
+    )
     return f"""\
-Adapt a pretrained language model to new languages, one small command per step.
+{_filled("", "Adapt a pretrained language model to new languages, one small command per step.", width)}
 
 usage: sea COMMAND [ARGUMENTS]
        sea COMMAND --help
        sea help TOPIC          (sea help lists them)
 
   sea audit BASE th=thai.txt en=english.txt
-  sea mix en=en.jsonl.zst:1 th=th.jsonl.gz:3 --tokenizer TOK --budget 2M | sea train MODEL - -o OUT
+  sea mix en=en.jsonl:1 th=th.jsonl:3 --tokenizer TOK \\
+      --budget 2M | sea train MODEL - -o OUT
 
 commands:
 {rows}
 
-Records are JSONL, tensors are safetensors; `-` is stdin or stdout. Exit codes: 0 done, 1 failed,
-2 usage, 3 a check did not pass, 75 stopped by a signal (--resume continues), 130 interrupted, 141 closed pipe.
+{_filled("", f"{told} {codes}", width)}
 """
+
+
+def _columns() -> int:
+    """Of this terminal; `shutil` would cost as much as all of `sea --help`."""
+    try:
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+    except (OSError, ValueError):
+        return 80
+
+
+def _filled(first: str, text: str, width: int) -> str:
+    """`text` after `first`, in lines of at most `width`, the others as far in."""
+    lines = [first]
+    for word in text.split():
+        if len(lines[-1]) + 1 + len(word) > width:
+            lines.append(" " * len(first))
+        lines[-1] += f" {word}" if lines[-1].strip() and lines[-1] != first else word
+    return "\n".join(lines)
 
 
 def main(argv: list[str]) -> int:
@@ -106,6 +130,8 @@ def _help(words: list[str]) -> int:
     """`sea help`, `sea help TOPIC`, `sea help COMMAND [PART]`."""
     from seatools.help.topic import overview, topic_text, topics
 
+    if words[:1] in (["-h"], ["--help"], ["help"]):
+        words = []
     if words and words[0] in COMMANDS:
         return _dispatch([*words, "--help"])
     if words and words[0] not in topics():
@@ -119,8 +145,11 @@ def _unknown(name: str, topics: list[str] | None = None) -> int:
     """No command of that name, or among `topics` too: say so, and which is nearest."""
     import difflib
 
-    known = [] if name.startswith("-") else [*COMMANDS, *(topics or ())]
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    known = [*COMMANDS, *(["--version"] if topics is None else topics)]
+    if name.startswith("-"):
+        known = ["--help", "--version"]
+    begun = [other for other in known if other.lstrip("-").startswith(name.lower().replace("_", "-"))]
+    close = begun[:1] or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     listed = "`sea --help` lists the commands" if topics is None else "`sea help` lists commands and topics"
     guess = f"did you mean `sea {'' if topics is None else 'help '}{close[0]}`?" if close else listed
     kind = "option" if name.startswith("-") else "command" if topics is None else "command or topic"
@@ -170,7 +199,15 @@ def run() -> None:
     if sys.stdout is None:
         sys.stderr.write("error: stdout is closed\n  fix: redirect it to /dev/null, or name a file with -o\n")
         sys.exit(1)
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        from seatools.streams.interrupts import handle_interrupts
+
+        handle_interrupts()
     code = main(sys.argv[1:])
+    if code == 130:
+        import signal
+
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt but Python's own end
     try:
         sys.stdout.flush()
     except OSError:  # what a failed command had left to say, or a closed pipe; the code stands

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+_OF_TESTS = ("SEA_SHARED", "SEA_DIST", "SEA_KILLS")
+_OF_SHELLS = re.compile(
+    r"SEA_|SLURM_|RANK$|LOCAL_RANK$|WORLD_SIZE$|MASTER_|NO_COLOR$|FORCE_COLOR$|COLUMNS$|OPENAI_API_KEY$"
+)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a developer has set for sea (variables, ~/.config/sea, a sea.toml here, a Slurm job) is not for tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if _OF_SHELLS.match(name) and name not in _OF_TESTS:
+                patch.delenv(name)
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        if Path("sea.toml").exists():
+            if shared := os.environ.get("SEA_SHARED"):
+                patch.setenv("SEA_SHARED", os.path.abspath(shared))
+            patch.chdir(tmp_path_factory.mktemp("nowhere"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -108,7 +108,7 @@ def in_terminal(line: str, **environment: str) -> tuple[int, str]:
 
 
 def test_nobody_waits_in_silence_for_a_terminal(here: Path) -> None:
-    for argv in ("clean", "mix a=- --unit docs"):
+    for argv in ("clean", "mix a=- --unit docs", "eval score -"):
         code, text = in_terminal(f"{SEA} {argv}")
         assert code == 2 and "stdin is a terminal" in text, (argv, text)
 
@@ -234,7 +234,7 @@ def test_every_option_has_a_long_name_and_no_secret_is_one() -> None:
     for name, one in definitions().items():
         for option in one.options:
             long = [spelled for spelled in option.names if spelled.startswith("--")]
-            assert long or option.names == ("-n",), (name, option.names)
+            assert long, (name, option.names)
             assert not any(re.search(r"password|secret|api-key|credential|(^|-)token$", word) for word in long)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from seatools import __version__, cli
 from seatools.help.definitions import definitions
-from seatools.help.topic import topic_text, topics
+from seatools.help.topic import overview, topic_text, topics
 from seatools.streams.errors import CheckFailed, SeaError, UsageError
 
 REPOSITORY = str(Path(__file__).resolve().parents[1])
@@ -27,7 +27,7 @@ HEAVY = {"torch", "transformers", "numpy", "tokenizers", "sentencepiece", "safet
 
 
 def test_help_lists_every_command_with_its_line(sea: Callable) -> None:
-    for argv in (["--help"], ["-h"], ["help"]):
+    for argv in (["--help"], ["-h"], ["help"], ["help", "--help"], ["help", "-h"], ["help", "help"]):
         done = sea(*argv)
         assert (done.code, done.stderr) == (0, "")
         lines = done.stdout.decode().splitlines()
@@ -49,6 +49,34 @@ def test_topics(sea: Callable) -> None:
         2,
         'error: no command or topic "mixign"\n  fix: did you mean `sea help mixing`?\n',
     )
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_help_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal would break longer lines in the middle of words; no word is lost to it."""
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = {name: line for name, (_, line) in cli.COMMANDS.items()}
+    for text in (cli.usage(), overview(lines), *map(topic_text, topics())):
+        assert [line for line in text.splitlines() if len(line) > width and len(line.split()) > 1] == []
+        assert "\t" not in text
+    for name in topics():
+        assert _words(topic_text(name)) == _words(topic_text(name, 100))
+    listed = [*lines, *lines.values(), *topics(), *topics().values()]
+    assert _words(overview(lines)) == _words(" ".join([*listed, OVERVIEW]))
+
+
+OVERVIEW = "sea help COMMAND (the same as sea COMMAND --help) sea help TOPIC"
+
+
+def _words(text: str) -> list[str]:
+    return sorted(word for word in text.split() if word not in ("#", "\\"))
+
+
+def test_commands_of_topics_run_as_they_are_broken() -> None:
+    """Narrow terminals get backslashes and comments, never a command that is cut."""
+    text = topic_text("evaluation", 60)
+    assert "  # bits per byte\n  sea eval MODEL perplexity --data th=flores_th.txt \\\n      --data en=" in text
+    assert subprocess.run(["bash", "-n", "-c", topic_text("pipes", 60).split("\n\n")[2]]).returncode == 0
 
 
 def test_options_that_topics_name_exist() -> None:
@@ -74,7 +102,11 @@ def test_version(sea: Callable) -> None:
         ("trian", 'error: no command "trian"\n  fix: did you mean `sea train`?\n'),
         ("vocab", 'error: no command "vocab"\n  fix: did you mean `sea vocab-extend`?\n'),
         ("xyzzy", 'error: no command "xyzzy"\n  fix: `sea --help` lists the commands\n'),
-        ("--verison", 'error: no option "--verison"\n  fix: `sea --help` lists the commands\n'),
+        ("--verison", 'error: no option "--verison"\n  fix: did you mean `sea --version`?\n'),
+        ("--xyz", 'error: no option "--xyz"\n  fix: `sea --help` lists the commands\n'),
+        ("version", 'error: no command "version"\n  fix: did you mean `sea --version`?\n'),
+        ("lsn", 'error: no command "lsn"\n  fix: did you mean `sea lsn-detect`?\n'),
+        ("embed_init", 'error: no command "embed_init"\n  fix: did you mean `sea embed-init`?\n'),
     ],
 )
 def test_a_wrong_command_brings_the_nearest(sea: Callable, word: str, message: str) -> None:

@@ -177,7 +177,7 @@ def test_each_missing_extra_answers_in_one_line(sea, shared: Path, tmp_path: Pat
         "pycld2": ["clean", "th.txt", "--lang", "th", "--lang-id", "cld2"],
         "pythainlp": ["audit", model, "th=th.txt", "--segment"],
         "gensim": ["embed-init", model, "--tokenizer", "tok", "--method", "focus", "--text", "th.txt", "-o", "init"],
-        "matplotlib": [*train, "--plot"],
+        "matplotlib": [*train, "--plot", "curves.svg"],
         "wandb": [*train, "--track", "wandb"],
     }
     for package, argv in asked.items():

@@ -61,7 +61,11 @@ def audit(
     ] = False,
     list_kind: Annotated[
         str | None,
-        typer.Option("--list", metavar="KIND", help="print the tokens that are dormant, unreachable, duplicate, ..."),
+        typer.Option(
+            "--list",
+            metavar="special|added|byte|incomplete|duplicate|dormant|unreachable|unmerged|remade|disordered",
+            help="print these tokens",
+        ),
     ] = None,
     fast: Annotated[
         bool, typer.Option("--fast", help="encode with gigatoken (fast), checked against the library's ids")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -22,7 +22,9 @@ from seatools.streams.inputs import expand, refuse_repeats, same_file
 from seatools.streams.manifest import Manifest
 from seatools.streams.messages import Messages
 from seatools.streams.outputs import check_output, open_output
+from seatools.streams.progress import Progress
 from seatools.streams.quarantine import rejects_policy
+from seatools.text.language_tags import meant
 from seatools.text.tokenizer import Tokenizer
 
 
@@ -136,9 +138,9 @@ def run(options: AuditOptions, messages: Messages) -> None:
 
 def _refuse_contradictions(options: AuditOptions, texts: Sequence[Labelled]) -> None:
     if options.reference is not None and not any(lang == options.reference for lang, _ in texts):
-        raise UsageError(
-            f"--reference {options.reference}: no text has this label", fix=f"add {options.reference}=FILE"
-        )
+        close = meant(options.reference, [lang for lang, _ in texts if lang is not None])
+        fix = f"did you mean {close}?" if close else f"add {options.reference}=FILE"
+        raise UsageError(f"--reference {options.reference}: no text has this label", fix=fix)
     if options.list_kind is not None and (texts or options.fail_under or options.fail_over):
         raise UsageError("--list prints tokens of a vocabulary: it takes no text and no limits")
     asked = [flag for flag in ("context", "price", "segment", "identify", "fast") if getattr(options, flag)]
@@ -176,7 +178,9 @@ def _texts(
     with rejects_policy(options.on_error, options.quarantine, options.output, messages, force=options.force) as rejects:
         found = batches(texts, rejects, options.limit)
         found = found if options.html is None else examples.watched(found)
-        counts = count(found, audited, extras, reference={str(options.reference): judge for judge in judges})
+        with Progress("reading", quiet=messages.quiet) as progress:
+            watched = _watched(found, progress)
+            counts = count(watched, audited, extras, reference={str(options.reference): judge for judge in judges})
         check_counts(counts, texts, options.reference, rejects)
     _say_what_is_odd(counts, options, messages)
     rates = Rates(context=options.context, price=options.price)
@@ -208,10 +212,17 @@ def _more(metric: str, options: AuditOptions, text: TextCounts, first_path: str)
     return {}
 
 
+def _watched(found: Iterable[tuple[str, list[str]]], progress: Progress) -> Iterator[tuple[str, list[str]]]:
+    for lang, texts in found:
+        progress.advance(len(texts), note=lang)
+        yield lang, texts
+
+
 def _say_what_is_odd(counts: Mapping[str, TextCounts], options: AuditOptions, messages: Messages) -> None:
     for lang, text in counts.items():
         if text.num_not_nfc:
             share = text.num_not_nfc / text.num_docs
             messages.warn(f"{lang}: {share:.1%} of the documents are not in NFC; most tokenizers expect it")
         if options.segment and text.segmenter is None and not text.is_spaced:
-            messages.warn(f"{lang}: no segmenter for this language, so no measure of its words")
+            hint = f"; did you mean {code}=FILE?" if (code := meant(lang)) else ""
+            messages.warn(f"{lang}: no segmenter for this language, so no measure of its words{hint}")

@@ -41,7 +41,7 @@ _SHARES = (
     "drift", "token_change", "single_token_words", "single_token_segmented_words", "continued_word_rate", "unk_rate",
     "byte_fallback_rate", "incomplete_rate", "round_trip_failures", "language_match", "context_share",
 )  # fmt: skip
-SCRIPT_ROWS = {"script_tokens": "{}", "script_dormant_tokens": "{}, dormant"}
+SCRIPT_ROWS = {"script_tokens": "{} tokens", "script_dormant_tokens": "{} tokens, dormant"}
 
 
 def print_tables(records: Sequence[dict[str, Any]]) -> None:
@@ -82,10 +82,10 @@ def _print_texts(records: Iterable[dict[str, Any]]) -> None:
         if any(metric in row for row in rows.values())
     }
     table, console = _table()
-    first = max(map(len, names.values())) + max(map(len, langs)) + 2
+    first = max(len("tokenizer"), *map(len, names.values())) + max(map(len, langs)) + 2
     for metrics in _fitting(columns, console.width - first):
         table, _ = _table()
-        table.add_column("tokenizer", overflow="fold")
+        table.add_column("tokenizer", overflow="fold", min_width=len("tokenizer"))
         table.add_column("lang", no_wrap=True)
         for metric in metrics:
             table.add_column(HEADS[metric], justify="right", no_wrap=True)

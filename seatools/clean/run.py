@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from typing import IO, cast
 
 from seatools.engine.deferred_scores import deferred_scores
+from seatools.streams.errors import UsageError
 from seatools.streams.inputs import parse_labelled, refuse_repeats
 from seatools.streams.manifest import Manifest
 from seatools.streams.messages import Messages
-from seatools.streams.outputs import check_output, open_output
+from seatools.streams.outputs import check_output, open_output, refuse_misnamed
 from seatools.streams.progress import Progress
 from seatools.streams.quarantine import refuse_shared_rejects, rejects_policy
 from seatools.streams.records import Record, RecordReader, Rejects, check_training
 from seatools.text.cleaning.cleaner import Cleaner
 from seatools.text.cleaning.options import CleaningOptions
+from seatools.text.language_tags import meant
 from seatools.text.tokenizer import load_tokenizer
 
 
@@ -71,6 +73,8 @@ def run(options: CleanRun, messages: Messages) -> None:
     cleaning = options.cleaning
     output = "/dev/null" if options.dry_run else options.output
     rejects_path = None if options.dry_run else options.rejects
+    refuse_misnamed(output)
+    refuse_misnamed(rejects_path)
     manifest = Manifest("clean", options)
     with contextlib.ExitStack() as stack:
         bad_lines = stack.enter_context(
@@ -79,6 +83,12 @@ def run(options: CleanRun, messages: Messages) -> None:
             )
         )
         sources = [_Source(argument, bad_lines, options.limit) for argument in options.texts]
+        for source in sources if cleaning.lang_check else ():
+            if source.lang is not None and (code := meant(source.lang)):
+                raise UsageError(
+                    f"{source.argument}: {source.lang} is no language code",
+                    fix=f"did you mean {code}={source.argument.partition('=')[2]}?",
+                )
         inputs = [path for source in sources for path in source.paths]
         refuse_repeats(inputs)
         used = cleaning.files_used()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,25 @@ from seatools.streams.sizes import parse_count
 app = new_app()
 
 
+class MethodChoice(StrEnum):
+    """How a new row is made: `options.METHODS` and auto."""
+
+    auto = "auto"
+    subword_mean = "subword-mean"
+    first_piece = "first-piece"
+    last_piece = "last-piece"
+    weighted_first = "weighted-first"
+    weighted_last = "weighted-last"
+    mean = "mean"
+    gaussian = "gaussian"
+    gaussian_diagonal = "gaussian-diagonal"
+    gaussian_full = "gaussian-full"
+    xavier = "xavier"
+    focus = "focus"
+    omp = "omp"
+    distill = "distill"
+
+
 @app.command()
 def embed_init(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a Hugging Face model folder (safetensors)")],
@@ -36,9 +56,12 @@ def embed_init(
     old_tokenizer: Annotated[
         Path | None, typer.Option("--old-tokenizer", metavar="TOK", help="MODEL's own tokenizer, if it is not in MODEL")
     ] = None,
-    method: Annotated[str, typer.Option("--method", help="how a new row is made, see below")] = "auto",
+    method: Annotated[
+        MethodChoice, typer.Option("--method", metavar="METHOD", help="how a new row is made, see above")
+    ] = MethodChoice.auto,
     head_method: Annotated[
-        str | None, typer.Option("--head-method", help="for the rows of an untied head [default: by --method]")
+        MethodChoice | None,
+        typer.Option("--head-method", metavar="METHOD", help="for the rows of an untied head [default: by --method]"),
     ] = None,
     norm_match: Annotated[
         bool, typer.Option("--norm-match", help="scale each new row to the mean norm of the old ones")
@@ -48,7 +71,8 @@ def embed_init(
         typer.Option("--reinit", metavar="FILE", help="existing_tokens.jsonl: rows of woken tokens are made anew too"),
     ] = None,
     reinit_reasons: Annotated[
-        str, typer.Option("--reinit-reasons", help="of the tokens in that file: woken, dormant, unreachable")
+        str,
+        typer.Option("--reinit-reasons", metavar="woken|dormant|unreachable[,...]", help="of the tokens in that file"),
     ] = "woken",
     text: Annotated[
         list[str] | None, typer.Option("--text", metavar="[LANG=]GLOB", help="what focus and distill learn from")
@@ -118,12 +142,13 @@ def embed_init(
     from seatools.embed_init.options import EmbedInitOptions
     from seatools.streams.manifest import Manifest
     from seatools.streams.outputs import check_output, output_folder
+    from seatools.streams.stage import stage
     from seatools.text.tokenizer import load_tokenizer
 
     messages = Messages(quiet, verbose)
     options = EmbedInitOptions(
-        method=method,
-        head_method=head_method,
+        method=method.value,
+        head_method=head_method.value if head_method else None,
         norm_match=norm_match,
         reinit=str(reinit) if reinit else None,
         reinit_reasons=tuple(part.strip() for part in reinit_reasons.split(",")),
@@ -154,10 +179,12 @@ def embed_init(
     except SeaError as error:
         fix = error.fix if old_tokenizer else "--old-tokenizer TOK names the one that the model was trained with"
         raise SeaError(error.what, where=error.where, fix=fix) from error
-    for read in (old, new):
-        for note in read.notes:
-            messages.warn(f"{read.path}: {note}")
+    notes = {note: read.path for read in (new, old) for note in read.notes}  # once what the new one inherits
+    for note, path in notes.items():
+        messages.warn(f"{path}: {note}")
     plan = make_plan(model, old, new, options)
+    if not plan.tokens.new and reinit is None and pad_to_multiple == 1:
+        messages.warn(f"{tokenizer} has no token that the model does not have: OUT will be a copy of {model}")
     options = options.resolved(plan.checkpoint.tied)
     if dry_run:
         messages.info(describe(plan, options))
@@ -171,7 +198,8 @@ def embed_init(
         if verify:
             from seatools.embed_init.verify import verify as prove
 
-            proof = prove(model, old, folder, new, plan.tokens, reinitialised=plan.existing.pieces)
+            with stage("verifying", quiet):
+                proof = prove(model, old, folder, new, plan.tokens, reinitialised=plan.existing.pieces)
             manifest.counts["verified"] = proof.counts
     for name, digest in digests.items():
         manifest.known[os.path.realpath(model / name)] = digest.source

@@ -30,6 +30,7 @@ from seatools.streams.flags import (
 )
 from seatools.streams.messages import Messages
 from seatools.streams.shards import parse_shard
+from seatools.streams.subcommands import refuse_misspelt
 
 SUBCOMMANDS = {
     "score": "seatools.eval.score_command",
@@ -65,7 +66,12 @@ def evaluate(
         typer.Option("--harness", metavar="DIR", help="also as lm-evaluation-harness' results files, in a new folder"),
     ] = None,
     json: Json = False,
-    row_format: Annotated[str, typer.Option("--format", metavar="auto|NAME", help="rows of the task choice")] = "auto",
+    row_format: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="auto|xcopa|belebele|mmlu|sib200|nusax|m3exam|choice", help="rows of the task choice"
+        ),
+    ] = "auto",
     shots: Annotated[
         int | None, typer.Option("--shots", metavar="K", help="solved examples before each question [the task's own]")
     ] = None,
@@ -189,4 +195,5 @@ def main(argv: list[str]) -> int:
         import importlib
 
         return int(importlib.import_module(SUBCOMMANDS[argv[0]]).main(argv))
+    refuse_misspelt("eval", argv, SUBCOMMANDS)
     return run_app(app, "eval", argv)

@@ -102,26 +102,30 @@ def compare_samples(
 
 
 def _print_table(found: Comparison) -> None:
-    from rich.console import Console
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from seatools.eval.compare import better
+    from seatools.streams.tables import show_table
 
-    first = found.rows[0]
-    table = Table(title=f"A: {first['model_a']}\nB: {first['model_b']}", title_justify="left")
-    for name in ("task", "lang", "metric"):
-        table.add_column(name)
-    for name in ("A", "B", "B - A", "95 %", "detectable", "p", "p (Holm)", "n", "unpaired"):
+    # Two lines a row, to fit 80 columns.
+    table = Table(box=SIMPLE_HEAD, padding=(0, 0), pad_edge=False, show_edge=False)
+    table.add_column("task, lang\nmetric")
+    for name in ("A\nB", "B - A\n95 %", "\ndetectable", "p\np Holm", "n\nunpaired"):
         table.add_column(name, justify="right")
     table.add_column("better")
     for row in found.rows:
         interval = "" if row["low"] is None else f"{row['low']:+.4f} to {row['high']:+.4f}"
-        table.add_row(
-            row["task"], row["lang"], row["metric"], _shown(row["a"]), _shown(row["b"]), _shown(row["difference"], "+"),
-            interval, _shown(row["detectable"]), _shown(row["p"]), _shown(row["p_holm"]), f"{row['n']:,}",
-            f"{row['unpaired']:,}", better(row) or "",
-        )  # fmt: skip
-    Console().print(table)
+        pairs = (
+            (_shown(row["a"]), _shown(row["b"])),
+            (_shown(row["difference"], "+"), interval),
+            ("", _shown(row["detectable"])),
+            (_shown(row["p"]), _shown(row["p_holm"])),
+            (f"{row['n']:,}", f"{row['unpaired']:,}"),
+        )
+        table.add_row(f"{row['task']} {row['lang']}\n{row['metric']}", *map("\n".join, pairs), better(row) or "")
+    first = found.rows[0]
+    show_table(table, title=f"A: {first['model_a']}\nB: {first['model_b']}")
 
 
 def _shown(value: float | None, sign: str = "") -> str:

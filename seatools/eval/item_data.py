@@ -139,10 +139,13 @@ def _json(path: str, text: str) -> Iterator[Record | tuple[BadRecord, str, int]]
     if not isinstance(found, list | dict):
         raise SeaError("neither a JSON list nor an object", where=shown(path), fix="one record a line is .jsonl")
     for number, value in enumerate(found if isinstance(found, list) else [found], 1):
-        if isinstance(value, dict):
-            yield Record(dump(value), value, path, number)
-        else:
+        if not isinstance(value, dict):
             yield BadRecord("not an object", f"a JSON {type(value).__name__}, not an object"), path, number
+            continue
+        try:
+            yield Record(dump(value), value, path, number)
+        except TypeError:  # orjson reads 1,024 levels and writes 254
+            yield BadRecord("nested too deeply", "nested more than 254 levels deep"), path, number
 
 
 def _table(path: str, suffix: str, tasks: Sequence[TaskFile]) -> Iterator[Record | tuple[BadRecord, str, int]]:

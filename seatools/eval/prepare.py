@@ -22,6 +22,7 @@ from seatools.eval.token_requests import token_requests
 from seatools.eval.units import Unit, plan_units
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.records import Record, Rejects
+from seatools.streams.subcommands import check_model_exists
 
 PARALLEL = ("perplexity", "tokenizer")
 """Types of tasks whose texts may be parallel."""
@@ -120,6 +121,8 @@ def new_setup(evaluation: Evaluation, tasks: Sequence[Named], rejects: Rejects, 
     from seatools.text.documents import load_documents
 
     folder = Path(evaluation.model)
+    if any(task.file.type != "tokenizer" for task in tasks):  # those take a tokenizer alone
+        check_model_exists(folder)
     documents = load_documents(
         folder, pattern=evaluation.pattern, chat_template=evaluation.chat_template, add_eos=False,
         note=evaluation.messages.debug,

@@ -14,7 +14,7 @@ app = new_app()
 
 @app.command(name="tasks")
 def tasks(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="one task: its file is printed")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[TASK]", help="one task: its file is printed")] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -41,15 +41,16 @@ def tasks(
         )  # fmt: skip
         sys.stdout.buffer.write(b"".join(dump(row) + b"\n" for row in rows))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from seatools.streams.tables import show_table
 
     table = Table()
     for column in ("task", "type", "variants", "what it is"):
         table.add_column(column)
     for file in files:
         table.add_row(file.name, file.type, " ".join(f":{own}" for own in file.variants), file.about)
-    Console().print(table)
+    show_table(table, prose=["what it is"])
 
 
 def main(argv: list[str]) -> int:

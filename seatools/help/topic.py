@@ -9,6 +9,8 @@ import shutil
 import textwrap
 from pathlib import Path
 
+from seatools.help.laid_out import folded
+
 _LAID_OUT = ("* ", "1.", "2.", "3.", "sea ", "error:", "[", '{"')
 _FOLDER = Path(__file__).parent / "topics"
 
@@ -31,25 +33,30 @@ def topic_text(name: str, width: int | None = None) -> str:
 
 
 def _filled(block: str, width: int) -> str:
-    """A paragraph anew; what is laid out (a table, a list, commands) as it stands."""
+    """A paragraph anew; what is laid out (a table, a list, commands) as it stands, if it fits."""
     lines = block.split("\n")
     margin = lines[0][: len(lines[0]) - len(lines[0].lstrip())]
     laid_out = any(
         line[: len(margin) + 1].strip() == "" or "  " in line.strip() or line.lstrip().startswith(_LAID_OUT)
         for line in lines
     )
-    if laid_out or len(margin) > 2:
-        return block
+    if laid_out or len(margin) > 3:
+        return folded(block, width)
     text = " ".join(line.strip() for line in lines)
-    return textwrap.fill(text, width, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False)
+    return textwrap.fill(
+        text, width, initial_indent=margin, subsequent_indent=margin, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def overview(commands: dict[str, str]) -> str:
     """The text of `sea help`: commands (name -> its line) and topics."""
     known = topics()
-    width = max(len(name) for name in (*commands, *known))
-    listed = "\n".join(f"  {name:<{width}}  {line}" for name, line in commands.items())
-    about = "\n".join(f"  {name:<{width}}  {title}" for name, title in known.items())
+    longest = max(len(name) for name in (*commands, *known))
+    width = max(50, min(shutil.get_terminal_size().columns, 100))
+    listed, about = (
+        folded("\n".join(f"  {name:<{longest}}  {line}" for name, line in table.items()), width)
+        for table in (commands, known)
+    )
     return f"sea help COMMAND    (the same as sea COMMAND --help)\n{listed}\n\nsea help TOPIC\n{about}\n"
 
 

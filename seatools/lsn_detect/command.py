@@ -55,6 +55,7 @@ from seatools.streams.flags import (
     run_app,
 )
 from seatools.streams.messages import Messages
+from seatools.streams.subcommands import refuse_misspelt
 
 if TYPE_CHECKING:
     from seatools.engine.world import World
@@ -275,4 +276,5 @@ def main(argv: list[str]) -> int:
         import importlib
 
         return int(importlib.import_module(SUBCOMMANDS[argv[0]]).main(argv[1:]))
+    refuse_misspelt("lsn-detect", argv, SUBCOMMANDS)
     return run_app(app, "lsn-detect", argv)

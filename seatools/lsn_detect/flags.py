@@ -51,7 +51,9 @@ NumProcesses = Annotated[
 TokenizerPath = Annotated[Path | None, typer.Option("--tokenizer", metavar="TOK", help="when it is not in MODEL")]
 Parts = Annotated[
     str | None,
-    typer.Option("--parts", help="of ffn,shared,q,k,v,o; attention is q,k,v,o; all. q and k cost most"),
+    typer.Option(
+        "--parts", metavar="ffn|shared|q|k|v|o|attention|all[,...]", help="attention: q,k,v,o; q and k cost most"
+    ),
 ]
 
 # Of a choice.

@@ -91,11 +91,12 @@ def print_table(rows: list[dict[str, Any]], stream: IO[str]) -> None:
     `own` are neurons of this language alone; a bar of `by layer` is the mean of some layers if there are more than 12.
     """
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
+    from seatools.streams.tables import show_table
+
     num_layers = len(rows[0]["per_layer"])
-    table = Table(title=f"language-specific neurons, {rows[0]['method']}", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     numbers = ("neurons", "own", "FFN %", "param %")
     for column in ("lang", *numbers, "by part", f"layers 0-{num_layers - 1}", "overlap"):
         narrow = _MOST_BARS if column.startswith("layers") else None
@@ -106,7 +107,7 @@ def print_table(rows: list[dict[str, Any]], stream: IO[str]) -> None:
             _percent(row["parameter_share"], 3), " ".join(f"{k} {v}" for k, v in row["by_matrix"].items()),
             _bars(row["per_layer"]), _nearest(row["overlap"]),
         )  # fmt: skip
-    Console(file=stream).print(table)
+    show_table(table, stream, title=f"language-specific neurons, {rows[0]['method']}")
 
 
 def _bars(per_layer: Sequence[int]) -> str:

@@ -108,10 +108,13 @@ def _measure(
     from seatools.streams.digests import folder_digest
     from seatools.streams.progress import Progress
     from seatools.text.documents import Documents
+    from seatools.text.own_tokenizer import other_pieces
     from seatools.text.tokenizer import load_tokenizer
 
     messages = request.messages
     tokenizer = load_tokenizer(request.tokenizer, pattern=request.pattern)
+    if other := other_pieces(tokenizer, request.model):
+        messages.warn(other)
     for line in tokenizer.notes:
         messages.debug(line)
     documents = Documents(tokenizer, add_eos=False)

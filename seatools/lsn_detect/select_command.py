@@ -33,7 +33,7 @@ def select(
     output: OutputPath,
     method: MethodFlag = Method.lape,
     langs: Annotated[
-        str | None, typer.Option("--langs", metavar="th,en", help="compare these languages only [all there are]")
+        str | None, typer.Option("--langs", metavar="LANG,...", help="compare these languages only [all there are]")
     ] = None,
     parts: Parts = None,
     top: Top = None,

@@ -53,7 +53,7 @@ def verify(
         Path | None, typer.Option("--plot", metavar="FILE.png", help="draw the matrix (the plot extra)")
     ] = None,
     langs: Annotated[
-        str | None, typer.Option("--langs", metavar="A,B", help="languages to switch off [all that have neurons]")
+        str | None, typer.Option("--langs", metavar="LANG,...", help="languages to switch off [all that have neurons]")
     ] = None,
     random: Annotated[int, typer.Option("--random", metavar="N", help="draws of the control; 0: none")] = 3,
     bootstrap: Annotated[int, typer.Option("--bootstrap", metavar="N", help="resamples of the intervals")] = 1000,
@@ -62,7 +62,7 @@ def verify(
     ] = 16,
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", metavar="N", help="longest output")] = 32,
     lang_id: Annotated[
-        str, typer.Option("--lang-id", metavar="script|cld2|fasttext:FILE", help="tells the language of outputs")
+        str, typer.Option("--lang-id", metavar="script|cld2|fasttext:FILE|PLUGIN", help="tells the language of outputs")
     ] = "script",
     min_selectivity: Annotated[
         float | None, typer.Option("--min-selectivity", metavar="X", help="exit 3 if a language's is below X")
@@ -169,6 +169,7 @@ def _run(
     from seatools.streams.records import dump
     from seatools.streams.spool import spooled
     from seatools.text.documents import load_documents
+    from seatools.text.own_tokenizer import other_pieces
 
     named = named_files(data)
     paths = [path for own in named.values() for path in own]
@@ -190,6 +191,8 @@ def _run(
     sets, metadata = load_neurons(neuron_path)
     off = chosen_langs(sets, list(named), options.langs, str(neuron_path))
     documents = load_documents(tokenizer_path, pattern=pattern, add_eos=False, note=messages.debug)
+    if other := other_pieces(documents.tokenizer, model_path):
+        messages.warn(other)
     manifest = Manifest(command="lsn-detect verify", options=options, seed=options.seed)
     with (
         rejects_policy(

@@ -167,8 +167,9 @@ def failed_checks(
 def print_tables(records: Sequence[Mapping[str, Any]], stream: IO[str]) -> None:
     """The matrix of changes, the control beneath it, then a row a language; * where the interval leaves out 0."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
+
+    from seatools.streams.tables import show_table
 
     cells = {(row["off"], row["scored"]): row for row in records if row["record"] == "cell"}
     summaries = [row for row in records if row["record"] == "summary"]
@@ -184,18 +185,17 @@ def print_tables(records: Sequence[Mapping[str, Any]], stream: IO[str]) -> None:
         matrix.add_section()
     table.add_column("off")
     for column in ("neurons", "own", "others", "selectivity", "random", "own - random", "outputs"):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right")
     for row in summaries:
         outputs = cells[row["off"], row["off"]]["outputs"]
         share = "" if outputs is None else f"{outputs['changed']}/{outputs['judged']}"
         figures = (_figure(row, "own"), _figure(row, "others"), _figure(row, "selectivity", True))
         control = (_figure(row, "random_own"), _figure(row, "beyond_random", True))
         table.add_row(row["off"], f"{row['neurons']:,}", *figures, *control, share)
-    console = Console(file=stream)
-    console.print("change in bits per byte of each text; * where its 95 % interval leaves out 0")
-    console.print(matrix)
-    console.print("own language, mean of the others, and their ratio; outputs: how many changed language")
-    console.print(table)
+    show_table(matrix, stream, title="change in bits per byte of each text;\n* where its 95 % interval leaves out 0")
+    show_table(
+        table, stream, title="own language, mean of the others, and their ratio;\noutputs: how many changed language"
+    )
 
 
 def _cell(row: Mapping[str, Any], key: str) -> str:

@@ -87,7 +87,7 @@ def mix(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="NAME=GLOB[:WEIGHT[@MAX_EPOCHS]]",
+            metavar="NAME=GLOB[:WEIGHT[@MAX_EPOCHS]]...",
             help="a name, a file, glob, folder, @list.txt or - (stdin), its weight [default: 1], its epochs at most",
             show_default=False,
         ),
@@ -201,14 +201,12 @@ def mix(
       sea mix 'web=th/*.jsonl.zst:3' chat=sft.jsonl:1@2 --tokenizer TOK --pack 4096 -o packed.safetensors
       sea mix --plan mix.toml --tokenizer TOK --dry-run --plot plan.png
 
-    \b
-    Text and chat records may be mixed; documents leave byte for byte as they came (a line of a .txt
-    as {"text": ...}). At every point the source with the fewest emitted units for its weight gives
-    the next document, so the ratio holds all along. Without --budget the mix ends where the first
-    source is used up. Weights are typed, or made by --temperature or --unimax; a plan file may change
-    them from phase to phase. The cleaning options are those of `sea clean`: what they take out is not
-    counted, duplicates are found across all sources. The plan goes to stderr before anything is written;
-    --dry-run ends there and gives it as JSONL on stdout.
+    Text and chat records may be mixed; documents leave byte for byte as they came (a line of a .txt as {"text": ...}).
+    At every point the source with the fewest emitted units for its weight gives the next document, so the ratio holds
+    all along. Without --budget the mix ends where the first source is used up. Weights are typed, or made by
+    --temperature or --unimax; a plan file may change them from phase to phase. The cleaning options are those of `sea
+    clean`: what they take out is not counted, duplicates are found across all sources. The plan goes to stderr before
+    anything is written; --dry-run ends there and gives it as JSONL on stdout, unless that is a terminal.
     """
     from seatools.mix.requests import MixRequest, mix_options
     from seatools.mix.run import run_mix

@@ -12,8 +12,11 @@ SKEW_LIMIT = 0.01
 """A share that misses its target by more than this is said to."""
 
 
-def plan_table(plan: Plan) -> str:
-    """The plan as aligned columns, with a table for each phase and a line on where it ends and how exact it is."""
+def plan_table(plan: Plan, width: int | None = None) -> str:
+    """The plan as aligned columns, with a table for each phase and a line on where it ends and how exact it is.
+
+    `width`: of the terminal; columns that do not fit go on below, after the sources' names again.
+    """
     unit = plan.options.unit
     head = ["source", "docs", "bytes", "tokens", "bytes/token", "weight", "epochs", "emitted docs"]
     by_tokens = unit != "tokens" and all(row.emitted_tokens is not None for row in plan.rows)
@@ -34,10 +37,10 @@ def plan_table(plan: Plan) -> str:
             f"{row.share:.2%}",
         ]
         table.append([*cells, f"{row.emitted_tokens:,}"] if by_tokens else cells)
-    return "\n".join([*_aligned(table), *_phase_tables(plan), _ending(plan), *_accuracy(plan)])
+    return "\n".join([*_aligned(table, width), *_phase_tables(plan, width), _ending(plan), *_accuracy(plan)])
 
 
-def _phase_tables(plan: Plan) -> list[str]:
+def _phase_tables(plan: Plan, width: int | None) -> list[str]:
     if not plan.options.phases:
         return []
     lines = []
@@ -58,15 +61,24 @@ def _phase_tables(plan: Plan) -> list[str]:
                     f"{share.target_share:.2%}",
                 ]
             )
-        lines.extend(_aligned(table))
+        lines.extend(_aligned(table, width))
     return lines
 
 
-def _aligned(table: list[list[str]]) -> list[str]:
+def _aligned(table: list[list[str]], width: int | None) -> list[str]:
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    groups: list[list[int]] = [[]]
+    taken = widths[0]
+    for column in range(1, len(widths)):
+        if width is not None and groups[-1] and taken + 2 + widths[column] > width:
+            groups.append([])
+            taken = widths[0]
+        groups[-1].append(column)
+        taken += 2 + widths[column]
     return [
-        "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(pairs))
-        for pairs in (list(zip(row, widths, strict=True)) for row in table)
+        "  ".join([row[0].ljust(widths[0]), *(row[column].rjust(widths[column]) for column in columns)])
+        for columns in groups
+        for row in table
     ]
 
 

@@ -12,6 +12,7 @@ from seatools.mix.options import MixOptions
 from seatools.mix.plan_file import PlanFile, read_plan_file
 from seatools.streams.errors import UsageError
 from seatools.streams.inputs import TEXT_SUFFIXES, bare_suffix, same_file
+from seatools.streams.outputs import refuse_misnamed
 from seatools.streams.quarantine import refuse_shared_rejects
 from seatools.streams.sizes import parse_count
 from seatools.streams.source_specs import SourceSpec, check_sources, parse_sources
@@ -55,6 +56,9 @@ class MixRequest:
         is_other = name.endswith((".gz", ".zst")) or bare_suffix(name) in TEXT_SUFFIXES
         if self.options.pack is not None and (self.to_stdout or is_other):
             raise UsageError("--pack writes a safetensors file", fix="-o FILE.safetensors")
+        if self.options.pack is None:
+            refuse_misnamed(self.output)
+        refuse_misnamed(self.rejects)
         if self.no_index and self.index_dir is not None:
             raise UsageError("--index-dir says where indexes go and --no-index that there are none", fix="one of them")
         if self.json and not self.dry_run:

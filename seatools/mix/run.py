@@ -23,10 +23,11 @@ from seatools.mix.source_cleaning import SourceCleaning, cleaned_away
 from seatools.mix.source_index import SourceIndex, build_index
 from seatools.streams.colour import wants_colour
 from seatools.streams.errors import SeaError
+from seatools.streams.free_space import check_space
 from seatools.streams.inputs import expand
 from seatools.streams.manifest import Manifest
 from seatools.streams.messages import Messages
-from seatools.streams.outputs import check_output, open_output, output_folder, refuse_inputs_inside
+from seatools.streams.outputs import check_output, is_special, open_output, output_folder, refuse_inputs_inside
 from seatools.streams.plot_style import check_plot, kind_of
 from seatools.streams.quarantine import rejects_policy
 from seatools.streams.records import Rejects, dump
@@ -111,6 +112,7 @@ def _write(
                 f"shard {of} is empty: packed shards are whole windows of {options.pack_window:,} documents "
                 "(--pack-window)"
             )
+    _check_room(plan, request, len(span))
     if request.shard_bytes is not None:
         with output_folder(str(request.place), force=request.force) as folder:
             if options.pack is not None and documents is not None:
@@ -134,6 +136,23 @@ def _write(
             if sha256 is not None:
                 manifest.known[os.path.realpath(str(request.output))] = sha256
         store.check_unchanged()
+
+
+def _check_room(plan: Plan, request: MixRequest, documents: int) -> None:
+    """Refuse a disk that is surely too small: text takes its bytes at least, packed rows five a token."""
+    place = Path(str(request.place))
+    if request.to_stdout or is_special(place) or place.name.lower().endswith((".gz", ".zst")):
+        return
+    if request.options.pack is not None:
+        needed = sum(5 * (row.emitted_tokens or 0) for row in plan.rows)
+    else:
+        needed = sum(row.emitted_bytes for row in plan.rows)
+    share = documents / max(1, len(plan.schedule.order))
+    check_space(
+        place, int(share * needed), "the documents of the plan",
+        fix="write to another disk, or compress: -o FILE.jsonl.zst" if request.options.pack is None
+        else "write to another disk, or a smaller --budget",
+    )  # fmt: skip
 
 
 def _indexes(
@@ -185,7 +204,8 @@ def _plan(indexes: list[SourceIndex], documents: Documents | None, options: MixO
             text = f"--balance makes the {options.unit} of the languages equal; instruction data is best balanced by "
             warnings.append(text + "what is trained of it: --unit loss-tokens")
     plan = make_plan(indexes, options)
-    messages.info(plan_table(plan))
+    width = os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else None
+    messages.info(plan_table(plan, width))
     for warning in (*warnings, *plan_warnings(plan)):
         messages.warn(warning)
     found = None if documents is None or messages.quiet else first_masked(indexes)

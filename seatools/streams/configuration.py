@@ -60,7 +60,12 @@ def configured(
     if config is not None:
         values = {key: value for key, value in read_config(config, name, parts=parts).items() if key not in sections}
         found |= _fitted(values, options, name, config)
-    return found | _environment(name, options, parts, environ)
+    found |= _environment(name, options, parts, environ)
+    for key, given in found.items():
+        texts = given.value if isinstance(given.value, list) else [given.value]
+        if any(isinstance(text, str) and "\0" in text for text in texts):  # which no command line can, and no path
+            raise UsageError(f"{given.source}: {key.replace('_', '-')!r} holds a NUL character")
+    return found
 
 
 def user_file(environ: Mapping[str, str] = os.environ) -> tuple[str, str]:
@@ -191,10 +196,10 @@ def _from_text(option: Any, text: str, variable: str) -> Any:
         return text
     if not text.lstrip().startswith("["):
         return [part.strip() for part in text.split(",") if part.strip()]
-    import json
+    from seatools.streams.parsed import parse_json
 
     try:
-        values = json.loads(text)
+        values = parse_json(text)
     except ValueError as error:
         raise UsageError(f"{variable}: not a list: {error}", fix='a,b or ["a,b", "c"]') from None
     if not all(isinstance(value, str | int | float) for value in values):

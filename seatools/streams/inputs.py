@@ -48,6 +48,11 @@ def parse_labelled(argument: str) -> tuple[str | None, str]:
     return match[1], match[2]
 
 
+def reads_stdin(arguments: Sequence[str]) -> bool:
+    """Whether one of them is `-`, labelled or not."""
+    return any(parse_labelled(argument)[1] == "-" for argument in arguments)
+
+
 def expand(specs: str | Sequence[str]) -> list[str]:
     """The files that the specs name, sorted within each spec; each spec must name at least one."""
     paths: list[str] = []

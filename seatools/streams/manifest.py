@@ -22,7 +22,7 @@ from seatools import __version__
 from seatools.streams.command_line import current
 from seatools.streams.digests import MODEL_FILES, folder_digest, sha256_file
 from seatools.streams.outputs import write_atomic
-from seatools.streams.provenance import manifest_path, parent_digest
+from seatools.streams.provenance import as_recorded, manifest_path, parent_digest
 
 SCHEMA = 2
 
@@ -129,4 +129,4 @@ def _plain(value: Any) -> Any:
         return sorted(items, key=str) if isinstance(value, set | frozenset) else items
     if isinstance(value, int | float | None):
         return value
-    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+    return as_recorded(str(value))

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from seatools.streams.digests import MODEL_FILES
 from seatools.streams.errors import UsageError
-from seatools.streams.inputs import same_file
+from seatools.streams.inputs import bare_suffix, same_file
 
 
 def check_output(path: str | Path | None, *, force: bool = False, inputs: Iterable[str | Path] = ()) -> None:
@@ -46,6 +46,13 @@ def check_output(path: str | Path | None, *, force: bool = False, inputs: Iterab
     manifest = Path(f"{target}.manifest.json")
     if manifest.is_dir():  # found out after the output, it would leave that without one
         raise UsageError(f"{manifest} is a folder, and the output's manifest goes there", fix="move it away")
+
+
+def refuse_misnamed(path: str | Path | None) -> None:
+    """Records are JSONL: in a file that is named .txt they would be read back as one document a line, braces and all.
+    Raises UsageError."""
+    if path is not None and (suffix := bare_suffix(str(path))) in (".txt", ".csv", ".safetensors"):
+        raise UsageError(f"{path}: records are JSONL, and {suffix} is read as something else", fix="name it .jsonl")
 
 
 def is_special(path: Path) -> bool:

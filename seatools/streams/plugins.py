@@ -120,15 +120,21 @@ def installed(group: str, environ: Mapping[str, str] = os.environ) -> list[Plugi
     found: dict[tuple[str, str], Plugin] = {}
     seen: set[str] = set()
     for distribution in distributions():
-        name = distribution.metadata["Name"] or "?"
-        if _normal(name) in seen:  # further back on the path: not the one that is imported
-            continue
-        seen.add(_normal(name))
-        if wanted is not None and _normal(name) not in wanted:
-            continue
-        for entry in distribution.entry_points:
+        try:
+            name, version = distribution.metadata["Name"] or "?", distribution.metadata["Version"] or "?"
+            if _normal(name) in seen:  # further back on the path: not the one that is imported
+                continue
+            seen.add(_normal(name))
+            entries = distribution.entry_points if wanted is None or _normal(name) in wanted else ()
+        except Exception as error:  # importlib parses what stands there, and raises whatever that comes to
+            raise SeaError(
+                f"the metadata of an installed package cannot be read: {str(error) or type(error).__name__}"[:300],
+                where=str(getattr(distribution, "_path", "?")),
+                fix=f"install it again, or turn plugins off with {SELECTION}=",
+            ) from error
+        for entry in entries:
             if entry.group == group:
-                found[entry.name, name] = Plugin(group, entry.name, entry.value, name, distribution.version)
+                found[entry.name, name] = Plugin(group, entry.name, entry.value, name, version)
     return [found[key] for key in sorted(found)]
 
 

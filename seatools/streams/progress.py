@@ -27,6 +27,7 @@ class Progress:
         self._start = self._last = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
+        self._room = 0  # columns of the terminal for the note
         self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def __enter__(self) -> Progress:
@@ -49,7 +50,7 @@ class Progress:
                 self._open()
             if self._bar is not None and now - self._last >= 0.1:
                 self._last = now
-                self._bar.update(self._task, completed=self.done, note=note)
+                self._bar.update(self._task, completed=self.done, note=self._fitting(note))
         elif now - self._last >= _EVERY:
             self._last = now
             sys.stderr.write(self._line(now, note) + "\n")
@@ -59,6 +60,13 @@ class Progress:
         for item in items:
             yield item
             self.advance()
+
+    def _fitting(self, note: str) -> str:
+        """As many of the figures, from the first on, as the terminal has room for."""
+        figures = note.split(", ")
+        while figures and len(", ".join(figures)) > self._room:
+            figures.pop()
+        return ", ".join(figures)
 
     def _line(self, now: float, note: str) -> str:
         rate = self.done / max(now - self._start, 1e-9)
@@ -71,13 +79,20 @@ class Progress:
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
+        console = Console(stderr=True)
+        counts = "{task.completed:.0f}" + (f"/{self.total:.0f}" if self.total else "") + f" {self.unit}"
+        # rich would cut every column alike: on a narrow terminal the bar is shorter, and the note's last figures go.
+        width = 40 if console.width >= 100 else 20 if console.width >= 75 else 0
         columns = [
             TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}" + (f"/{self.total:.0f}" if self.total else "") + f" {self.unit}"),
+            *([BarColumn(width)] if width else []),
+            TextColumn(counts),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         ]
-        self._bar = Bar(*columns, console=Console(stderr=True), transient=True)
+        digits = len(f"{self.total or 10**9:.0f}")
+        shown = len(self.label) + width + digits * (2 if self.total else 1) + len(f"/ {self.unit}") + len("-:--:--")
+        self._room = console.width - shown - len(columns)
+        self._bar = Bar(*columns, console=console, transient=True)
         self._task = self._bar.add_task(self.label, total=self.total, completed=int(self.done), note="")
         self._bar.start()

@@ -101,6 +101,11 @@ def as_typed(text: str) -> str:
     return re.sub(r"\\udc([89a-f][0-9a-f])", lambda match: chr(0xDC00 + int(match[1], 16)), text)
 
 
+def as_recorded(text: str) -> str:
+    """The inverse: a name as manifests hold it, so that JSON takes it."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def read_manifest(path: str | Path) -> Made:
     """The manifest in `path`, or that of the output `path`. Raises SeaError for what is none."""
     file = Path(path)
@@ -115,6 +120,10 @@ def read_manifest(path: str | Path) -> Made:
 def _load(file: Path) -> Any:
     fix = "sea writes OUT.manifest.json beside OUT; name one of the two"
     if not file.is_file():
+        of = Path(str(file).removesuffix(ENDING))
+        above = next((folder for folder in of.absolute().parents if manifest_path(folder).is_file()), None)
+        if of.exists() and above is not None:
+            fix = f"it is a part of {above}: name that"
         raise SeaError(f"{file}: no such manifest", fix=fix)
     if file.stat().st_size > LARGEST:
         raise SeaError(f"{file}: larger than any manifest", fix=fix)
@@ -151,7 +160,8 @@ def _is_file_row(row: Any) -> bool:
     if not isinstance(row, dict) or not isinstance(row.get("path"), str) or "\0" in row["path"] or not row["path"]:
         return False
     kinds = {"bytes": int, "sha256": str, "parent": str, "by_size": list}
-    return all(row.get(key) is None or type(row[key]) is kind for key, kind in kinds.items())
+    good = all(row.get(key) is None or type(row[key]) is kind for key, kind in kinds.items())
+    return good and all(isinstance(name, str) and "\0" not in name for name in row.get("by_size") or ())
 
 
 def _is_setting(row: Any) -> bool:
@@ -170,7 +180,7 @@ def manifest_of(place: str | Path) -> Path | None:
     if folder.name and os.path.isfile(around):
         try:
             rows = read_manifest(around).outputs
-        except SeaError:
+        except (SeaError, OSError):
             return None
         name = os.path.basename(os.path.abspath(place))
         if any(as_typed(file["path"]) == name for row in rows for file in row.get("files", [])):
@@ -181,7 +191,10 @@ def manifest_of(place: str | Path) -> Path | None:
 def digest_of(made: Made) -> str:
     """sha256 of a manifest without `run`, so that it repeats when the run is repeated."""
     body = {key: value for key, value in made.body.items() if key != "run"}
-    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    try:
+        return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    except TypeError:  # orjson reads 1,024 levels and writes 254
+        raise SeaError(f"{made.path}: nested too deeply for a manifest") from None
 
 
 def parent_digest(path: str | Path) -> str | None:
@@ -189,7 +202,7 @@ def parent_digest(path: str | Path) -> str | None:
     found = manifest_of(path)
     try:
         return None if found is None else digest_of(read_manifest(found))
-    except SeaError:
+    except (SeaError, OSError):
         return None
 
 

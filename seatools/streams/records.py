@@ -316,7 +316,10 @@ class RecordReader:
                 raw.decode("utf-8")
             except UnicodeDecodeError as utf8:
                 raise BadRecord("not utf-8", f"invalid UTF-8 at byte {utf8.start}") from error
-            hint = None if raw.lstrip()[:1] in (b"{", b"[") else "plain text, one document a line, must be named .txt"
+            hint: str | None = "plain text, one document a line, must be named .txt"
+            if (begin := raw.strip()[:1]) in (b"{", b"["):
+                whole = "." if begin == b"{" else "'.[]'"
+                hint = f"one object a line: jq -c {whole} FILE" if len(raw.strip()) == 1 else None
             what = f"broken JSON: {error.msg} at column {error.colno}"
             raise BadRecord("broken json", what, fix=hint) from error
         if not isinstance(value, dict):

@@ -79,8 +79,8 @@ def _place(item: tuple[str, Any]) -> tuple[int, int]:
 
 
 def _is_entry(entry: Any) -> bool:
-    """Whether an entry of a header has a dtype, a shape and a place."""
-    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str):
+    """Whether an entry of a header has a dtype, a shape and a place, and nothing more (where parsers may disagree)."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("dtype"), str) or len(entry) != 3:
         return False
     shape: Any = entry.get("shape")
     place: Any = entry.get("data_offsets")

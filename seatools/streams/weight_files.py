@@ -11,7 +11,6 @@ import contextlib
 import errno
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from threading import Event
 
 from seatools.streams.errors import SeaError
+from seatools.streams.free_space import check_space
 from seatools.streams.shard_rewrite import Block, TensorEdit, file_blocks, shard_bytes
 from seatools.streams.weight_headers import Tensor
 
@@ -146,12 +146,8 @@ def _check_space(
     """A disk that is too small is told before the first of 100 GB, not after the last that fitted."""
     needed = sum(path.stat().st_size for path in copied)
     needed += sum(edits.get(tensor.name, tensor).num_bytes for tensors in rewritten.values() for tensor in tensors)
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise SeaError(
-            f"the weights of OUT take {needed:,} bytes, and {free:,} are free on its disk",
-            fix="write to another disk" + (", or --link what does not change" if copied else ""),
-        )
+    fix = "write to another disk" + (", or --link what does not change" if copied else "")
+    check_space(out, needed, "the weights of OUT", fix=fix)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 from seatools.streams.errors import SeaError, UsageError
+from seatools.streams.inputs import bare_suffix, parse_labelled
 from seatools.text.huggingface_json import JsonTokenizer
 from seatools.text.sentencepiece_model import SentencePieceTokenizer
 from seatools.text.special_tokens import TokenConfig, read_bytes, read_config, read_json
@@ -28,9 +29,23 @@ def load(path: Path, pattern: str | None) -> Tokenizer:
     """See `tokenizer.load_tokenizer`."""
     if path.is_dir():
         return _load_folder(path, pattern)
+    refuse_text(path)
     if not path.exists():
         raise SeaError(f"{path} does not exist", fix=f"give a tokenizer file, or a folder that holds {LOOKED_FOR}")
     return _load_file(path, pattern)
+
+
+def refuse_text(path: Path) -> None:
+    """Raises SeaError for `th=FILE` and what is named as text is: arguments in the wrong order, mostly."""
+    lang, text = parse_labelled(str(path))
+    if lang is not None and Path(text).exists():
+        raise SeaError(f"{path} is a labelled text, where a tokenizer belongs", fix="the tokenizer comes first")
+    if path.is_file() and bare_suffix(str(path)) in (".txt", ".jsonl", ".ndjson") and not _is_named_part(path):
+        raise SeaError(f"{path} is a text, not a tokenizer", fix=f"give {LOOKED_FOR}, or a folder that holds one")
+
+
+def _is_named_part(path: Path) -> bool:
+    return path.name == "merges.txt" or _holds_ranks(path)
 
 
 def _load_folder(folder: Path, pattern: str | None) -> Tokenizer:

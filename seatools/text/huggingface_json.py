@@ -22,7 +22,7 @@ from seatools.streams.cores import available_cores
 from seatools.streams.errors import SeaError
 from seatools.text.byte_alphabet import unspell
 from seatools.text.engine_errors import explained
-from seatools.text.special_tokens import AddedToken, TokenConfig, is_id, merge_added, read_added
+from seatools.text.special_tokens import IDS_ARE, AddedToken, TokenConfig, is_id, merge_added, read_added
 from seatools.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ def vocabulary_of(model: dict[str, Any], where: Path) -> dict[str, int]:
             return dict(vocabulary)
     except (TypeError, ValueError, AttributeError):
         pass
-    raise SeaError(f"{where}: the vocabulary of the {model['type']} model is malformed", fix="get the file again")
+    raise SeaError(f"{where}: the vocabulary of the {model['type']} model is malformed", fix=f"{IDS_ARE}, one a piece")
 
 
 def _check_ids_differ(vocabulary: dict[str, int], where: Path) -> None:

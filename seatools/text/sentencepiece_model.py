@@ -231,7 +231,7 @@ def _load_engine(serialized: bytes, model_path: Path) -> SentencePieceProcessor:
         engine.LoadFromSerializedProto(serialized)
         engine.IdToPiece(list(range(engine.vocab_size())))
     except (RuntimeError, ValueError, OSError) as error:  # UnicodeDecodeError: a piece, or the message, is not UTF-8
-        raise SeaError(
-            f"{model_path} is not a SentencePiece model: {str(error).strip()}", fix="get the file again; it may be cut"
-        ) from None
+        told = "" if "ParseFromArray" in str(error) else f": {str(error).strip()}"  # says only where in its source
+        fix = "get the file again; it may be cut"
+        raise SeaError(f"{model_path} is not a SentencePiece model{told}", fix=fix) from None
     return engine

@@ -20,9 +20,10 @@ from seatools.streams.parsed import parse_json
 
 NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 CONFIG_NAMES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-MAX_IDS = 1 << 24
-"""Ids are below this. The largest vocabularies have a million pieces; tables with a row an id are made of what a file
-says, and 2^32 rows for one damaged number are more than a machine has."""
+MAX_IDS = 1 << 21
+"""Ids are below this, more than twice the largest vocabulary in use (XLM-V: 901,629). Tables with a row an id are made
+of what a file says: 2^32 rows for one damaged number are more than a machine has, and 2^23 took 12 s."""
+IDS_ARE = f"ids are whole numbers from 0 to {MAX_IDS - 1:,}"
 TEMPLATE_NAMES = ("chat_template.jinja", "chat_template.json")
 # The module that tokenizer_config.json names where the pre-tokenizer was changed (`vocab_extend/json_files.py`).
 AS_SAVED = "tokenizer_as_saved.py"
@@ -156,7 +157,7 @@ def read_config(folder: Path) -> TokenConfig:
         specials = {token.content for token in (*named.values(), *extra) if token is not None}
         for content, id in objects["added_tokens.json"].items():
             if not is_id(id):
-                raise SeaError(f"{present['added_tokens.json']}: {content!r} has the id {id!r}", fix="ids are numbers")
+                raise SeaError(f"{present['added_tokens.json']}: {content!r} has the id {id!r}", fix=IDS_ARE)
             special = content in specials
             added.append(AddedToken(content=content, id=id, special=special, normalized=not special))
     add_bos = values.get("add_bos_token")

@@ -22,13 +22,10 @@ def token_num_bytes(tokenizer: Tokenizer) -> np.ndarray:
 
     Raises SeaError for a piece of more than 65,535 bytes.
     """
-    counts = np.zeros(tokenizer.vocab_size, dtype=np.uint16)
+    counts, most = np.zeros(tokenizer.vocab_size, dtype=np.uint16), np.iinfo(np.uint16).max
     for id_ in range(tokenizer.vocab_size):
-        try:
-            length = len(tokenizer.piece_bytes(id_))
-        except SeaError:  # an id that no piece has
-            continue
-        if length > np.iinfo(np.uint16).max:
+        length = len(tokenizer.bytes_or_none(id_) or b"")
+        if length > most:
             raise SeaError(f"the piece of id {id_} has {length:,} bytes", where=str(tokenizer.path))
         counts[id_] = length
     return counts

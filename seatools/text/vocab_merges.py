@@ -14,7 +14,7 @@ from typing import Any
 from seatools.streams.errors import SeaError
 from seatools.text.huggingface_json import JsonTokenizer
 from seatools.text.pretokenizer_presets import QWEN2_PATTERN, portable_pattern
-from seatools.text.special_tokens import AddedToken, TokenConfig, is_id, read_bytes, read_json
+from seatools.text.special_tokens import IDS_ARE, AddedToken, TokenConfig, is_id, read_bytes, read_json
 
 END = "<|endoftext|>"
 
@@ -110,7 +110,7 @@ def read_vocabulary(path: Path) -> dict[str, int]:
     owners: dict[int, str] = {}
     for piece, id in vocabulary.items():
         if not is_id(id):
-            raise SeaError(f"{path}: the id of {piece!r} is {id!r}", fix="ids are whole numbers from 0")
+            raise SeaError(f"{path}: the id of {piece!r} is {id!r}", fix=IDS_ARE)
         if owners.setdefault(id, piece) != piece:
             raise SeaError(f"{path}: {owners[id]!r} and {piece!r} have the same id {id}", fix="get the file again")
     return vocabulary

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seatools.engine.run_request import eval_arguments
+from seatools.engine.run_request import eval_arguments, plot_wanted
 from seatools.engine.training_options import listed, what_is_trained
 from seatools.streams.errors import UsageError
 from seatools.streams.flags import (
@@ -33,6 +33,7 @@ from seatools.streams.flags import (
 )
 from seatools.streams.messages import Messages
 from seatools.streams.presets import values_by_name
+from seatools.streams.subcommands import refuse_misspelt
 from seatools.streams.training_flags import (
     AsyncSave,
     Attention,
@@ -54,6 +55,7 @@ from seatools.streams.training_flags import (
     NeuronLangs,
     Neurons,
     Nodes,
+    NoPlot,
     Nproc,
     OnForgetting,
     Optimizer,
@@ -111,9 +113,7 @@ def train(
     neurons: Neurons = None,
     neuron_langs: NeuronLangs = None,
     first_new_row: FirstNewRow = None,
-    preset: Annotated[
-        str | None, typer.Option("--preset", metavar="NAME", help=f"published values: {', '.join(PRESETS)}")
-    ] = None,
+    preset: Annotated[str | None, typer.Option("--preset", metavar="|".join(PRESETS), help="published values")] = None,
     seq_len: Annotated[
         int | None, typer.Option("--seq-len", help="tokens in a packed row [1024, or the model's positions if fewer]")
     ] = None,
@@ -158,6 +158,7 @@ def train(
     on_forgetting: OnForgetting = _D.on_forgetting,
     track: Track = None,
     plot: Plot = None,
+    no_plot: NoPlot = False,
     tokenizer: TokenizerPath = None,
     pattern: Pattern = None,
     chat_template: ChatTemplatePath = None,
@@ -215,15 +216,17 @@ def train(
     argv = ["train", *context.obj]
     if print_launch is not None:
         from seatools.engine.launched import print_launch as show_script
+        from seatools.streams.inputs import reads_stdin
 
-        return show_script(print_launch, argv, nproc, nodes, piped="-" in (data or ()))
+        read = [*(data or ()), *(name for stage in stages for name in stage.data or ()), *eval_arguments(eval_data)]
+        return show_script(print_launch, argv, nproc, nodes, piped=reads_stdin(read))
     from seatools.train.session import Request
 
     request = Request(
         model_path=model, data=tuple(data or ()), out=output, tokenizer_path=tokenizer or model,
         seq_len=seq_len, resume=resume, force=force, limit=limit, workers=workers, on_error=on_error.value,
         quarantine=quarantine, pattern=pattern, chat_template=chat_template, eval_data=eval_arguments(eval_data),
-        track=tuple(track or ()), plot=plot, save_patch=save_patch, messages=messages,
+        track=tuple(track or ()), plot=plot_wanted(plot, no_plot), save_patch=save_patch, messages=messages,
     )  # fmt: skip
     if dry_run:
         from seatools.train.dry_run import dry_run as show
@@ -263,4 +266,5 @@ def main(argv: list[str]) -> int:
         from seatools.train.patch_command import main as patch_main
 
         return patch_main(argv)
+    refuse_misspelt("train", argv, SUBCOMMANDS)
     return run_app(app, "train", argv, presets=values_by_name(PRESETS), sections=(SECTION,))

@@ -87,8 +87,8 @@ def order_of(order: Order, sources: Sequence[Source], spool: PackedData | None) 
     if order != "auto":
         return order
     paths = [path for source in sources for path in source.paths]
-    if not paths and spool is not None:
-        paths = [row["path"] for row in json.loads(spool.metadata.get("inputs", "[]"))]
+    if not paths and spool is not None and "inputs" in spool.metadata:
+        paths = [row["path"] for row in spool_note(spool, "inputs")]
     return "file" if paths == ["-"] or packed_paths(sources) else "shuffled"
 
 
@@ -115,12 +115,24 @@ def check_spool(packed: PackedData, now: Mapping[str, Any]) -> None:
     """
     if "made_from" not in packed.metadata:
         raise UsageError(f"{packed.path} was not packed by a run of train", fix="name it as DATA, and another OUT")
-    for name, was in json.loads(packed.metadata["made_from"]).items():
-        if was != now[name] and (name != "DATA" or now[name]):
+    for name, was in spool_note(packed, "made_from").items():
+        if was != now.get(name) and (name != "DATA" or now[name]):
             raise UsageError(
-                f"{packed.path} belongs to another run: {name} was {was}, now {now[name]}",
+                f"{packed.path} belongs to another run: {name} was {was}, now {now.get(name)}",
                 fix="repeat the options of the first run, or start afresh with --force",
             )
+
+
+def spool_note(packed: PackedData, key: str) -> Any:
+    """What `spool_packed` wrote of its inputs, rejects and options. SeaError for what it cannot have written."""
+    try:
+        value = json.loads(packed.metadata[key])  # names that are not UTF-8 are in it, as lone surrogates
+    except (KeyError, ValueError, RecursionError):
+        value = None
+    good = isinstance(value, list if key == "inputs" else dict)
+    if not good or not all(isinstance(row, dict) and "path" in row for row in (value if key == "inputs" else ())):
+        raise SeaError(f"{packed.path}: {key} is damaged", fix="start afresh with --force")
+    return value
 
 
 def spool_packed(

@@ -27,7 +27,7 @@ def dry_run(
     nproc: str | None,
     as_json: bool,
 ) -> None:
-    """Print what would be done. `memory` in GB (10**9 bytes) of each device, `rate` in tokens/s of all together.
+    """Print what would be done. `memory` in GB (10**9 bytes) of each device, `rate` in tokens/s of each.
 
     Raises what the run itself would raise before it reads data; torch is not imported.
     """

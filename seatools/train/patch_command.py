@@ -226,8 +226,9 @@ def _print_table(patch: Patch) -> None:
     """Tensors that differ in their numbers only are one row."""
     import re
 
-    from rich.console import Console
     from rich.table import Table
+
+    from seatools.streams.tables import show_table
 
     rows: dict[tuple[str, str, str], list[int]] = {}
     for name, part in patch.parts.items():
@@ -238,14 +239,14 @@ def _print_table(patch: Patch) -> None:
         counted[2] += part.new.size
     langs = ", ".join(patch.languages) or "no language named"
     title = f"{patch.name}: {langs}; {patch.trained}; base {patch.base_digest[:16]}"
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for column in ("tensors", "dtype", "trained"):
         table.add_column(column)
     for column in ("number", "rows or columns", "values"):
         table.add_column(column, justify="right")
     for (name, dtype, what), (tensors, count, values) in rows.items():
         table.add_row(name, dtype, what, f"{tensors:,}", f"{count:,}" if count else "", f"{values:,}")
-    Console().print(table)
+    show_table(table, title=title)
 
 
 APPS: dict[str, typer.Typer] = {

@@ -55,7 +55,7 @@ class PlanOptions:
     memory: int | None = None
     """Bytes of each device; None: what the machine says."""
     rate: float | None = None
-    """Tokens a second of all devices together."""
+    """Tokens a second of each device."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ def describe(
         most_repeated=repeated["name"] if repeated and repeated["epochs"] else None,
         estimated=data is not None and data.estimated, flops_per_token=work,
         flops=None if tokens is None else work * tokens, flops_convention=CONVENTION,
-        hours=tokens / options.rate / 3600 if tokens and options.rate else None,
+        hours=tokens / (options.rate * options.ranks) / 3600 if tokens and options.rate else None,
     )  # fmt: skip
 
 

@@ -8,7 +8,6 @@ cannot be known without reading it, so a run with one has no figure.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from seatools.engine.flops import mean_context
 from seatools.streams.errors import SeaError
 from seatools.streams.manifest import manifest_path
+from seatools.streams.parsed import parse_json
 from seatools.streams.records import Record, RecordReader, Rejects, check_training
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _repeats(packed: Path) -> dict[str, float]:
     """Epochs by source in packed data, by the manifest of the mix that made it; {} where there is none."""
     for output in (packed, packed.parent):  # a file, or a folder of shards
         try:
-            counts = json.loads(manifest_path(output).read_bytes())["counts"]["sources"]
+            counts = parse_json(manifest_path(output).read_bytes())["counts"]["sources"]
             return {str(row["source"]): float(row["epochs"]) for row in counts}
         except (OSError, ValueError, KeyError, TypeError):
             continue

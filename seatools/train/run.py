@@ -12,6 +12,7 @@ import numpy as np
 from seatools.engine.device import pick_device, pick_dtype
 from seatools.engine.evaluate import EvalSet
 from seatools.engine.forgetting import ForgettingGauge
+from seatools.engine.fp8 import check_fp8
 from seatools.engine.guards import check_data
 from seatools.engine.load import check_folder, model_positions
 from seatools.engine.loop import run_steps
@@ -22,6 +23,7 @@ from seatools.engine.training_mode import check_seq_len
 from seatools.engine.watch import evaluation
 from seatools.engine.world import World
 from seatools.streams.errors import SeaError
+from seatools.streams.extras import require
 from seatools.streams.messages import Messages
 from seatools.text.documents import Documents
 from seatools.text.packed import PackedData
@@ -34,7 +36,11 @@ from seatools.train.step import StepGradients
 
 def check_model_folder(model_path: Path, options: TrainOptions) -> None:
     """Refuse what no data can mend, before any is read: device, number format, damaged folders, row length."""
-    pick_dtype(options.dtype, pick_device(options.device))
+    device = pick_device(options.device)
+    pick_dtype(options.dtype, device)
+    if options.fp8:
+        check_fp8(device)
+        require("torchao")
     if not options.from_config:
         check_folder(model_path)
         check_seq_len(options.seq_len, model_positions(model_path))

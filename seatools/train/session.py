@@ -7,7 +7,6 @@ the others wait for it; all of them load the model and take the steps.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,9 @@ from seatools.streams.digests import folder_digest
 from seatools.streams.errors import SeaError, UsageError
 from seatools.streams.manifest import Manifest
 from seatools.streams.quarantine import rejects_policy
+from seatools.streams.subcommands import check_model_exists
 from seatools.text.documents import Documents, load_documents
+from seatools.text.own_tokenizer import other_pieces
 from seatools.text.packed import PackedData, read_packed
 from seatools.text.packed_shards import PackedShards, read_packed_files
 from seatools.train.checks import check_request
@@ -35,6 +36,7 @@ from seatools.train.data import (
     order_of,
     packed_paths,
     parse_sources,
+    spool_note,
     spool_packed,
 )
 from seatools.train.options import TrainOptions
@@ -73,9 +75,12 @@ class Inputs:
 def look_at(request: Request, options: TrainOptions) -> Inputs:
     """Check what the request names. Raises UsageError or SeaError; writes nothing."""
     messages, out = request.messages, request.out
+    check_model_exists(request.model_path)
     documents = load_documents(
         request.tokenizer_path, pattern=request.pattern, chat_template=request.chat_template, note=messages.debug
     )
+    if other := other_pieces(documents.tokenizer, request.model_path):
+        messages.warn(other)
     sources = parse_sources(request.data, outside=out.resolve() if request.resume else None)
     given = packed_paths(sources)
     if given and request.limit is not None:
@@ -92,7 +97,9 @@ def look_at(request: Request, options: TrainOptions) -> Inputs:
 def open_folder(request: Request, inputs: Inputs) -> RunFolder:
     """The run's folder, checked, with nothing written yet."""
     read = [request.model_path, request.tokenizer_path, *inputs.files]
-    return RunFolder(request.out, resume=request.resume, force=request.force, inputs=read, begun_by=[SPOOL])
+    return RunFolder(
+        request.out, resume=request.resume, force=request.force, inputs=read, begun_by=[SPOOL], cleared=[SPOOL]
+    )
 
 
 def origin_of(request: Request, inputs: Inputs) -> dict[str, Any]:
@@ -182,8 +189,8 @@ def _packed(request: Request, inputs: Inputs, folder: RunFolder, manifest: Manif
     if inputs.begun is not None:
         packed = inputs.begun
         check_spool(packed, origin)
-        manifest.inputs = json.loads(packed.metadata["inputs"])
-        manifest.rejects = json.loads(packed.metadata["rejects"])
+        manifest.inputs = spool_note(packed, "inputs")
+        manifest.rejects = spool_note(packed, "rejects")
     elif inputs.given:
         packed = read_packed_files(inputs.given)
         if request.seq_len is not None and request.seq_len != packed.row_length:

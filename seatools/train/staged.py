@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -18,11 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from seatools.engine.curves import PICTURE, save_curves
+from seatools.engine.run_checks import check_picture
 from seatools.engine.run_folder import CHECKPOINTS, METRICS, RunFolder
 from seatools.streams.digests import folder_digest
-from seatools.streams.errors import UsageError
+from seatools.streams.errors import SeaError, UsageError
+from seatools.streams.inputs import reads_stdin
 from seatools.streams.manifest import Manifest, manifest_path
 from seatools.streams.outputs import write_atomic
+from seatools.streams.provenance import read_manifest
 from seatools.train.checks import check_first_records, check_request
 from seatools.train.data import SPOOL, check_spool
 from seatools.train.options import TrainOptions
@@ -37,6 +40,7 @@ def stage_request(request: Request, stage: Stage, model_path: Path, first: Stage
     """The request of one stage, which begins with the model in `model_path`.
 
     What is forgotten is measured from the start of the `first` stage, where that is another.
+    Each stage draws its own curves into its folder; those of OUT are of all stages.
     """
     out = request.out / FOLDER / stage.folder
     baseline = None if first in (None, stage) else request.out / FOLDER / first.folder / METRICS
@@ -44,6 +48,7 @@ def stage_request(request: Request, stage: Stage, model_path: Path, first: Stage
         request, model_path=model_path, data=stage.data or request.data, out=out, seq_len=stage.explicit_seq_len,
         tokenizer_path=request.tokenizer_path if request.tokenizer_path != request.model_path else model_path,
         resume=request.resume and out.is_dir(), force=False, baseline=baseline,
+        plot=None if request.plot else request.plot,
     )  # fmt: skip
 
 
@@ -51,7 +56,8 @@ def check_stages(request: Request, stages: Sequence[Stage], ranks: int) -> list[
     """All files that the stages read. Refuses a schedule that could only fail later: no data, stdin read twice."""
     if request.save_patch is not None:
         raise UsageError("--save-patch is of one run, not of a schedule", fix="run the last stage by itself")
-    readers = [stage.name for stage in stages if "-" in (stage.data or request.data)]
+    check_picture(request, [])
+    readers = [stage.name for stage in stages if reads_stdin(stage.data or request.data)]
     if len(readers) > 1:
         raise UsageError(f"stdin cannot be read by {len(readers)} stages", fix="give each stage its data, or a file")
     files: list[str | Path] = []
@@ -108,6 +114,9 @@ def run_stages(request: Request, stages: Sequence[Stage], world: World) -> None:
                 _join_metrics(request.out, stages[: stage.number])
         if world.is_main:
             _publish(model_path, request.out)
+            if request.plot is not False:
+                target = request.plot or request.out / PICTURE
+                save_curves(request.out / METRICS, target, request.messages, asked_for=request.plot is not None)
             manifest.add_input(request.model_path)
             manifest.counts = {"stages": [stage.name for stage in stages]}
             manifest.write(request.out)
@@ -133,12 +142,15 @@ def _count_complete(request: Request, stages: Sequence[Stage]) -> int:
 
 
 def _check_complete(now: Request, stage: Stage) -> None:
-    made = json.loads(manifest_path(now.out).read_bytes())
+    made = read_manifest(now.out).body
+    before_options = made.get("options")
+    if not isinstance(before_options, dict):
+        raise SeaError(f"{manifest_path(now.out)}: no manifest of a training run", fix="start afresh with --force")
     wanted = stage.options.identity() | {"max_steps": stage.options.max_steps}
     if stage.options.max_steps is None:
         wanted["epochs"] = stage.options.epochs
     for name, value in wanted.items():
-        before = str(made["options"][name]) if name == "clip" else made["options"][name]
+        before = str(before_options.get(name)) if name == "clip" else before_options.get(name)
         if name != "order" and before != value:
             raise _another_run(now.out, f"{name.replace('_', '-')} {before}", value)
     if folder_digest(now.model_path) not in {row.get("sha256") for row in made["inputs"]}:
@@ -147,7 +159,7 @@ def _check_complete(now: Request, stage: Stage) -> None:
     if looked.begun is not None:
         check_spool(looked.begun, origin_of(now, looked))
     elif looked.given:
-        was = [(Path(row["path"]).name, row["bytes"]) for row in made["inputs"] if "source" in row]
+        was = [(Path(row["path"]).name, row.get("bytes")) for row in made["inputs"] if "source" in row]
         if was != [(path.name, path.stat().st_size) for path in looked.given]:
             raise _another_run(now.out, ", ".join(name for name, _ in was), ", ".join(map(str, looked.given)))
 
@@ -171,7 +183,7 @@ def _join_metrics(out: Path, stages: Sequence[Stage]) -> None:
 
 def _publish(stage_out: Path, out: Path) -> None:
     """Hard links of a stage's model, config.json last; copies where the file system has none."""
-    own = {METRICS, CHECKPOINTS, SPOOL}
+    own = {METRICS, CHECKPOINTS, SPOOL, PICTURE}
     files = [path for path in stage_out.iterdir() if path.is_file() and path.name not in own]
     for path in sorted(files, key=lambda path: path.name == "config.json"):
         temporary = out / f".{path.name}.tmp"

@@ -63,7 +63,7 @@ def check_folder(place: Path, row: Mapping[str, Any], seen: dict[str, str]) -> C
     recorded = row.get("sha256")
     if recorded is None:
         return Checked(State.unknown, why="no digest was recorded")
-    by_size = {os.path.realpath(place / str(name)): None for name in row.get("by_size") or ()}
+    by_size = {os.path.realpath(place / name): None for name in row.get("by_size") or ()}
     try:
         found = folder_digest(place, known=by_size)
     except OSError as error:

@@ -9,7 +9,16 @@ from collections.abc import Iterator, Sequence
 
 from seatools.streams.errors import CheckFailed
 from seatools.streams.messages import Messages
-from seatools.streams.provenance import Chain, Made, digest_of, manifest_of, printable, read_chain, read_manifest
+from seatools.streams.provenance import (
+    Chain,
+    Made,
+    as_recorded,
+    digest_of,
+    manifest_of,
+    printable,
+    read_chain,
+    read_manifest,
+)
 from seatools.streams.records import dump
 from seatools.verify.files import Checked, State, check_file, check_folder
 
@@ -31,12 +40,14 @@ def run(manifests: Sequence[str], messages: Messages, *, json: bool) -> None:
             counts[found.state] += 1
             if json:
                 row = {"manifest": name, "role": role, "path": path, "state": found.state.value, "why": found.why}
+                row = {key: as_recorded(text) for key, text in row.items()}
                 out.write(dump(row | {"sha256": found.recorded, "found": found.sha256}) + b"\n")
             elif not messages.quiet or found.state in (State.changed, State.missing):
                 why = f"  ({printable(found.why)})" if found.why else ""
                 out.write(f"  {found.state.value:<8} {role:<8} {printable(path)}{why}\n".encode())
             out.flush()
-    messages.info(", ".join(f"{counts[state]} {state.value}" for state in State) + f"; {len(chain.links)} manifests")
+    told, many = ", ".join(f"{counts[state]} {state.value}" for state in State), len(chain.links)
+    messages.info(f"{told}; {many} manifest{'s' if many != 1 else ''}")
     bad = counts[State.changed] + counts[State.missing]
     if bad:
         verb = "does" if bad == 1 else "do"

@@ -43,18 +43,24 @@ def vocab_extend(
         typer.Option("--until", metavar="METRIC=X", help="each language until bytes-per-token=6 or parity=1.6"),
     ] = None,
     balance: Annotated[
-        str, typer.Option("--balance", help="who gets the next token: weights, gain, parity; text: the commonest pair")
+        str,
+        typer.Option(
+            "--balance", metavar="weights|gain|parity|text", help="who gets the next token; text: the commonest pair"
+        ),
     ] = "weights",
     weights: Annotated[
         str | None, typer.Option("--weights", metavar="LANG=W,...", help="shares of the tokens; 1 for the others")
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", help="continue: BPE goes on; donor: SeaLLMs; merge: SambaLingo")
+        str,
+        typer.Option("--method", metavar="continue|donor|merge", help="BPE goes on; as SeaLLMs; as SambaLingo"),
     ] = "continue",
     donor: Annotated[
         str | None, typer.Option("--donor", metavar="TOKENIZER", help="whose pieces method donor may make")
     ] = None,
-    prune: Annotated[str, typer.Option("--prune", help="method donor: by frequency or tfidf")] = "frequency",
+    prune: Annotated[
+        str, typer.Option("--prune", metavar="frequency|tfidf", help="method donor: what is kept")
+    ] = "frequency",
     trained_size: Annotated[
         str, typer.Option("--trained-size", metavar="N", help="method merge: vocabulary trained per language")
     ] = "25000",
@@ -73,13 +79,14 @@ def vocab_extend(
     min_count: Annotated[int, typer.Option("--min-count", metavar="N", help="stop below this many occurrences")] = 2,
     max_bytes: Annotated[int, typer.Option("--max-bytes", metavar="N", help="longest new token, in bytes")] = 48,
     scripts: Annotated[
-        str, typer.Option("--scripts", metavar="NAME,...", help="letters of new tokens; auto: the languages'; any")
+        str, typer.Option("--scripts", metavar="auto|any|NAME,...", help="letters of new tokens; auto: the languages'")
     ] = "auto",
     partial_characters: Annotated[
         bool, typer.Option("--partial-characters", help="let tokens end inside a character")
     ] = False,
     pretokenizer: Annotated[
-        str, typer.Option("--pretokenizer", help="keep, or marks: letters keep their combining marks")
+        str,
+        typer.Option("--pretokenizer", metavar="keep|marks", help="marks: letters keep their combining marks"),
     ] = "keep",
     reuse_unreachable: Annotated[
         bool, typer.Option("--reuse-unreachable", help="first take ids that no text reaches, and gaps")
@@ -92,7 +99,8 @@ def vocab_extend(
         float, typer.Option("--max-drift", metavar="X", help="--unigram: share of protected words that may change")
     ] = 0.01,
     normalize: Annotated[
-        str, typer.Option("--normalize", help="the text first: none, nfc, zawgyi (to Unicode, then nfc)")
+        str,
+        typer.Option("--normalize", metavar="none|nfc|zawgyi", help="the text first; zawgyi: to Unicode, then nfc"),
     ] = "none",
     max_words: Annotated[
         str, typer.Option("--max-words", metavar="N", help="distinct words kept per language; the rarest go first")

@@ -18,6 +18,7 @@ import numpy as np
 from seatools.streams.errors import CheckFailed, SeaError, UsageError
 from seatools.streams.messages import Messages
 from seatools.streams.records import dump
+from seatools.streams.stage import stage
 from seatools.text.huggingface_json import JsonTokenizer
 from seatools.text.scripts import scripts_of_language
 from seatools.text.sentencepiece_model import SentencePieceTokenizer
@@ -89,9 +90,9 @@ class ExtendOptions:
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} is {getattr(self, name)}", fix="give 1 or more")
         if (self.donor is None) == (self.method == "donor"):
-            raise UsageError(
-                "--method donor needs --donor TOKENIZER, and no other takes one", fix="give both or neither"
-            )
+            if self.donor is None:
+                raise UsageError("--method donor takes tokens of another tokenizer", fix="--donor TOKENIZER")
+            raise UsageError(f"--donor is of --method donor, not of {self.method}", fix="--method donor")
         if not 0 <= self.max_drift <= 1:
             raise UsageError(f"--max-drift is {self.max_drift}", fix="give a share between 0 and 1")
         if any(not 0 <= weight < float("inf") for weight in self.weights.values()):
@@ -259,11 +260,12 @@ def extend(
     if options.reuse_unreachable:
         tokens = with_reused_ids(before, tokens)
     for _ in range(_ROUNDS):
-        write_extended(tokenizer, tokens, folder, pre_tokenizer=pre_tokenizer)
-        extended = load_tokenizer(folder, pattern=pattern)
-        messages.debug("checking every distinct word")
-        after = open_base(extended, unigram=options.unigram)
-        proof = prove_words(base, after, tokens, training, protected, max_drift=options.max_drift, workers=workers)
+        with stage("writing the tokenizer", messages.quiet):
+            write_extended(tokenizer, tokens, folder, pre_tokenizer=pre_tokenizer)
+            extended = load_tokenizer(folder, pattern=pattern)
+            after = open_base(extended, unigram=options.unigram)
+        with stage("checking every distinct word", messages.quiet):
+            proof = prove_words(base, after, tokens, training, protected, max_drift=options.max_drift, workers=workers)
         if not proof.unreachable:
             break
         if base.law == "expands":
@@ -280,7 +282,8 @@ def extend(
         raise SeaError("no new token can be reached in this text", fix="more text")
     samples = {lang: corpus.samples[role, lang] for role, lang in corpus.samples if role in ("train", "measure")}
     guarded = {lang: corpus.samples["protect", lang] for lang in corpus.langs("protect")}
-    prove_running(before, extended, tokens, samples, guarded, proof, law=base.law, workers=workers)
+    with stage("checking samples of the text", messages.quiet):
+        prove_running(before, extended, tokens, samples, guarded, proof, law=base.law, workers=workers)
     for lang, row in proof.languages.items():
         row.num_docs, row.num_bytes = corpus.words["train", lang].num_docs, corpus.words["train", lang].num_bytes
     rows = [dump(token.record(proof.counts[token.id])) + b"\n" for token in tokens]

@@ -25,6 +25,8 @@ from seatools.streams.records import RecordReader, Rejects, check_text, dump
 from seatools.streams.shards import parse_shard
 from seatools.streams.sizes import parse_count
 from seatools.streams.spool import spooled
+from seatools.streams.stage import stage
+from seatools.text.folder import refuse_text
 from seatools.text.scripts import known_scripts
 from seatools.text.text_warnings import TextChecks, normaliser
 from seatools.text.tokenizer import Tokenizer, load_tokenizer
@@ -150,6 +152,7 @@ class Opened:
 @contextmanager
 def opened(request: Request, messages: Messages, options: ExtendOptions | None) -> Iterator[Opened]:
     """Open the base and count all text. `options`: None for a shard, which has none."""
+    refuse_text(Path(request.base))
     sources = request.sources()
     refuse_repeats([spec for *_, spec in sources if spec == "-"])
     refuse_repeats([path for role, _, spec in sources if role == "train" for path in expand(spec)])
@@ -296,7 +299,8 @@ def run_extension(request: Request, messages: Messages) -> None:
                 workers=request.workers,
                 messages=messages,
             )
-            found = _measured(request, run, extension, folder)
+            with stage("measuring", messages.quiet):
+                found = _measured(request, run, extension, folder)
             body = report(run.tokenizer, extension, corpus, options, **found)
     run.manifest.counts = body
     run.manifest.rejects = run.rejects.counts

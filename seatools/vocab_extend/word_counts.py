@@ -14,11 +14,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from seatools.streams.cores import available_cores
+from seatools.streams.worker_pool import WorkerPool
 from seatools.text.byte_alphabet import spell
 from seatools.text.sentencepiece_model import AddedSplitter
 from seatools.text.special_tokens import AddedToken
@@ -283,10 +284,7 @@ def _counted_by_workers(batches: Iterator[list[str]], splitter: Splitter, worker
     first = next(batches, None)
     if first is None:
         return
-    from multiprocessing import get_context
-
-    # Spawned, not forked: the engines' thread pools do not survive a fork.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (splitter,)) as pool:
+    with WorkerPool(workers, _start_worker, (splitter,)) as pool:
         waiting: list[Future[Tally]] = [pool.submit(_work, first)]
         for batch in batches:
             waiting.append(pool.submit(_work, batch))

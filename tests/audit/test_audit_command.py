@@ -152,7 +152,7 @@ def test_a_file_gets_a_manifest(sea, tokenizer, texts, tmp_path):
         (["{tokenizer}", "--context", "0", "{text}"], 2, "'--context'"),
         (["{tokenizer}", "--context", "4096"], 2, "--context needs text"),
         (["{tokenizer}", "--segment"], 2, "--segment needs text"),
-        (["{tokenizer}", "--list", "rare"], 2, 'no kind "rare"'),
+        (["{tokenizer}", "--list", "rare"], 2, "unknown --list 'rare'"),
         (["{tokenizer}", "--list", "dormant", "{text}"], 2, "takes no text"),
         (["{tokenizer}", "{text}", "--fail-over", "dormant_tokens=0"], 2, 'no metric "dormant_tokens"'),
         (["{tokenizer}", "{text}", "--fail-over", "drift=0"], 2, "nothing here has the metric drift"),
@@ -346,7 +346,7 @@ def test_the_table_fits_a_terminal(capsys, monkeypatch):
 
 
 def test_tokenizers_stand_one_under_another_and_wide_tables_are_cut(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "48")
+    monkeypatch.setenv("COLUMNS", "54")
     rows = [
         {"model": model, "lang": lang, "config": {}, "metric": metric, "value": value}
         for model in ("x/old", "x/new")
@@ -357,12 +357,13 @@ def test_tokenizers_stand_one_under_another_and_wide_tables_are_cut(capsys, monk
     ]
     print_tables(rows)
     printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in printed if "lang" in line] == ["tokenizer"] * 2
     bodies = [line for line in map(str.split, printed) if line[:1] in (["old"], ["new"])]
     order = [("old", "th"), ("new", "th"), ("old", "en"), ("new", "en")]
     assert [tuple(line[:2]) for line in bodies] == order * 2
     assert bodies[1][2:] == ["10", "2000", "4.50", "1.50", "1.00", "12.5%"]
     assert bodies[5][2:] == [">-0.1%", "50.0%", "3.00"] and bodies[4][2:] == ["-", "50.0%", "3.00"]
-    assert all(len(line) <= 48 for line in printed)
+    assert all(len(line) <= 54 for line in printed)
 
 
 def test_help_and_run_import_nothing_heavy():
@@ -373,3 +374,22 @@ def test_help_and_run_import_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("reference", "fix"), [("tha", "did you mean th?"), ("Thai", "did you mean th?"), ("fr", "add fr=")]
+)
+def test_a_reference_that_is_spelled_otherwise_is_told(sea, shared, reference, fix):
+    texts = shared / "data/flores200/dev"
+    result = sea(
+        "audit", shared / "tokenizers/mistral-v1-spm", f"th={texts / 'tha_Thai.txt'}", "--reference", reference
+    )
+    assert result.code == 2 and fix in result.stderr
+
+
+def test_a_text_in_the_place_of_a_tokenizer_is_told(sea, shared, tmp_path):
+    (tmp_path / "a.txt").write_text("a\n")
+    model = shared / "tokenizers/mistral-v1-spm"
+    for argv in ([f"th={tmp_path / 'a.txt'}", model], [tmp_path / "a.txt", model]):
+        result = sea("vocab-extend", *argv, "--add", 10, "-o", tmp_path / "out")
+        assert result.code == 1 and ("comes first" in result.stderr or "is a text, not a tokenizer" in result.stderr)

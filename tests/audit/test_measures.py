@@ -94,6 +94,7 @@ def test_counts_add_up_over_batches(tokenizer):
 
 
 def test_the_order_is_that_of_the_table(tokenizer):
+    pytest.importorskip("pycld2", reason="needs the extra: pip install 'sea-adapt[lid]'")
     text, tokens = counted(load_tokenizer(tokenizer), ["the a"])
     text.identify(["the a"], "en")
     tokens.num_changed.add(np.array([0]))

@@ -171,3 +171,34 @@ def test_broken_lines_are_another_matter_than_rejects(sea, tmp_path):
     assert kept.code == 0, kept.stderr
     assert len((tmp_path / "o.jsonl.quarantine.jsonl").read_bytes().splitlines()) == 1
     assert len((tmp_path / "r.jsonl").read_bytes().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("argv", "error"),
+    [
+        (["--lang", "Thai"], "--lang-id script does not know Thai\n  fix: did you mean th?\n"),
+        (["--lang", "xx"], "--lang-id script does not know xx\n  fix: a code such as th, lo or en; "),
+        (["thai=a.jsonl", "--lang-check"], "thai=a.jsonl: thai is no language code\n  fix: did you mean th=a.jsonl?\n"),
+        (["-o", "a.txt"], "a.txt: records are JSONL, and .txt is read as something else\n  fix: name it .jsonl\n"),
+        (["--rejects", "a.csv.zst"], "a.csv.zst: records are JSONL, and .csv is read as something else"),
+    ],
+)
+def test_what_is_meant_is_told(sea, tmp_path, monkeypatch, argv, error):
+    """A language that nobody knows would keep everything, and JSONL in a .txt is read back as text, braces and all."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.jsonl").write_bytes(lines({"text": THAI}))
+    result = sea("clean", *argv, stdin=lines({"text": THAI}))
+    assert result.code == 2 and result.stderr.startswith(f"error: {error}")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_other_spellings_of_a_code_are_codes(sea, tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(lines({"text": THAI}, {"text": LAO}))
+    for name in ("tha", "TH", "tha_Thai", "th-TH"):
+        result = sea("clean", f"{name}={tmp_path / 'a.jsonl'}", "--lang-check")
+        assert (result.code, result.stdout) == (0, lines({"text": THAI})), name
+
+
+@pytest.mark.parametrize(("given", "query"), [(b'{\n "text": "a"\n}\n', "."), (b'[\n {"text": "a"}\n]\n', "'.[]'")])
+def test_json_over_several_lines_is_told_how_to_become_jsonl(sea, given, query):
+    assert f"fix: one object a line: jq -c {query} FILE" in sea("clean", stdin=given).stderr

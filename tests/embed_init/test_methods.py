@@ -208,8 +208,8 @@ def test_the_front_stays_light(tmp_path: Path, new: Path) -> None:
         (("--omp-k", 0), "--omp-k 0"),
         (("--lr", 0), "--lr 0"),
         (("--max-tokens", "x"), '"x" is not a size'),
-        (("--reinit-reasons", "old"), 'no reason "old"'),
-        (("--device", "tpu"), "no such device"),
+        (("--reinit-reasons", "old"), "unknown --reinit-reasons 'old'"),
+        (("--device", "tpu"), "unknown --device 'tpu'"),
     ],
 )
 def test_flags_that_do_not_go_together(

@@ -138,7 +138,7 @@ def test_limit_is_per_source(sea, model_folder, texts):
         (["perplexity", "xcopa", "--data", "TH"], 2, "no data for the task xcopa\n  fix: --data LANG=FILE of records"),
         (["choice", "xcopa", "--data", "TH"], 1, "none of the tasks choice, xcopa takes these records (keys: text)"),
         (["xcopa", "--data", "th=TH"], 1, 'th.txt:1: field "premise" is missing'),
-        (["choice", "--data", "TH", "--format", "squad"], 2, 'no format "squad"'),
+        (["choice", "--data", "TH", "--format", "squad"], 2, "unknown --format 'squad'"),
         (["perplexity", "--data", "TH", "--format", "xcopa"], 2, "--format is for the task choice"),
         (["choice", "--data", "TH", "--shots", "2"], 2, "--shots and --shots-data go together"),
         (["perplexity", "--data", "TH", "--shots", "2", "--shots-data", "EN"], 2, "no shots in the task perplexity"),
@@ -312,7 +312,7 @@ def test_worked_examples_come_before_the_problem_and_digits_are_read(sea, long_m
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        (["perplexity", "--data", "TH", "--engine", "magic"], 'no engine "magic"'),
+        (["perplexity", "--data", "TH", "--engine", "magic"], "unknown --engine 'magic'"),
         (["perplexity", "--data", "TH", "--reference", "en"], "--reference en, but there is no text in it"),
         (["perplexity", "--data", "TH", "--data", "EN", "--reference", "th", "--limit", "1"], ""),
         (["choice", "--data", "TH", "--reference", "th"], "--reference is for the tasks perplexity and tokenizer"),

@@ -112,6 +112,7 @@ def test_broken_tables_are_named_by_line(tmp_path):
         ("3", "neither a JSON list nor an object"),
         ("[]", "no records"),
         ("[3]", "a JSON int, not an object"),
+        ('[{"a": ' + "[" * 300 + "]" * 300 + "}]", "nested more than 254 levels deep"),
         ("", "broken JSON"),
     ],
 )

@@ -32,7 +32,7 @@ def _lines(path: Path, rows: list[dict]) -> None:
 
 
 def make_inputs(folder: Path) -> Path:
-    """A tiny model with its tokenizer, texts of two languages, prompts, responses."""
+    """A tiny model with its tokenizer, texts of two languages, prompts, responses, preferences."""
     write_tokenizer(folder / "model")
     write_model(folder / "model", max_position_embeddings=4096)
     _lines(
@@ -41,6 +41,9 @@ def make_inputs(folder: Path) -> Path:
     )
     _lines(folder / "en.jsonl", [{"text": f"inay {number} " * 6, "lang": "en"} for number in range(200)])
     _lines(folder / "prompts.jsonl", [{"prompt": f"kaya {number}", "id": number} for number in range(24)])
+    _lines(
+        folder / "prefs.jsonl", [{"prompt": f"kaya {n}", "chosen": " ulan", "rejected": " puno ng"} for n in range(12)]
+    )
     _lines(folder / "answers.jsonl", [{"prompt": f"kaya {n}", "responses": ["ulan", "puno"]} for n in range(12)])
     return folder
 
@@ -110,6 +113,28 @@ JOBS = [
         folder=True,
     ),
     Job(
+        "dpo",
+        lambda i, o: [
+            "dpo",
+            i / "model",
+            i / "prefs.jsonl",
+            "-o",
+            o,
+            "--max-steps",
+            2,
+            "--batch-size",
+            4,
+            "--save-every",
+            1,
+            "--lr",
+            1e-3,
+            "--device",
+            "cpu",
+        ],
+        "aligned",
+        folder=True,
+    ),
+    Job(
         "sample",
         lambda i, o: [
             "sample",
@@ -170,6 +195,8 @@ JOBS = [
     ),
 ]
 BY_NAME = {job.name: job for job in JOBS}
+RUNS = ["train", "dpo"]
+"""Those that keep checkpoints in their output, and begin it as soon as they begin."""
 
 
 def content(path: Path) -> dict[str, str]:

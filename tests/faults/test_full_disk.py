@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from faults.conftest import Disk, Server
-from faults.jobs import BY_NAME, JOBS, Job, content, hidden, visible
+from faults.jobs import BY_NAME, JOBS, RUNS, Job, content, hidden, visible
 
 OLD = b"what was there before\n"
 KEPT = (".samples.jsonl", ".partial")  # what a run goes on from, named so that nobody takes it for the output
@@ -30,7 +30,7 @@ def put_old(job: Job, out: Path) -> None:
         out.write_bytes(OLD)
 
 
-@pytest.mark.parametrize("job", [job for job in JOBS if job.name != "train"], ids=lambda job: job.name)
+@pytest.mark.parametrize("job", [job for job in JOBS if job.name not in RUNS], ids=lambda job: job.name)
 def test_the_old_output_survives_a_full_disk(job: Job, server: Server, inputs: Path, disk: Disk) -> None:
     out = disk.path / job.out
     put_old(job, out)
@@ -45,12 +45,13 @@ def test_the_old_output_survives_a_full_disk(job: Job, server: Server, inputs: P
 
 
 @pytest.mark.parametrize("leave", [0, 100_000, 600_000])
+@pytest.mark.parametrize("name", RUNS)
 def test_a_training_run_on_a_full_disk_leaves_no_half_model(
-    server: Server, inputs: Path, disk: Disk, leave: int
+    name: str, server: Server, inputs: Path, disk: Disk, leave: int
 ) -> None:
     out = disk.path / "run"
     disk.fill(leave=leave)
-    ended = server.run(*BY_NAME["train"].argv(inputs, out))
+    ended = server.run(*BY_NAME[name].argv(inputs, out))
     assert ended.code == 1 and ended.is_told(), ended
     assert not (out / "config.json").exists() or (out / "model.safetensors").exists()
     for step in out.glob("checkpoints/step-*[0-9]"):

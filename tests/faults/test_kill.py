@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from faults.conftest import Server
-from faults.jobs import BY_NAME, content, hidden, visible
+from faults.jobs import BY_NAME, RUNS, content, hidden, visible
 from faults.test_full_disk import KEPT, put_old
 
 KILLS = int(os.environ.get("SEA_KILLS", "2"))
@@ -48,8 +48,11 @@ def test_old_or_new_but_never_a_part(name: str, server: Server, inputs: Path, tm
     assert content(out) == whole
 
 
-def test_a_killed_training_run_resumes_to_the_same_model(server: Server, inputs: Path, tmp_path: Path) -> None:
-    job, straight, out = BY_NAME["train"], tmp_path / "straight", tmp_path / "run"
+@pytest.mark.parametrize("name", RUNS)
+def test_a_killed_training_run_resumes_to_the_same_model(
+    name: str, server: Server, inputs: Path, tmp_path: Path
+) -> None:
+    job, straight, out = BY_NAME[name], tmp_path / "straight", tmp_path / "run"
     began = time.monotonic()
     assert server.run(*job.argv(inputs, straight)).code == 0
     seconds = time.monotonic() - began

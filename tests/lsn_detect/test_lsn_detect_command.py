@@ -142,7 +142,7 @@ BAD = [
     (("--lang", "th={th}", "--lang", "en={en}", "--method", "random"), 2, "belong together"),
     (("--lang", "th={th}", "--lang", "en={en}", "--top-k", "0.1"), 2, "belong to --method plnd"),
     (("--lang", "th={th}", "--lang", "en={en}", "--share", "1.5"), 2, "--share 1.5 is not a share"),
-    (("--lang", "th={th}", "--lang", "en={en}", "--method", "plnd", "--parts", "mlp"), 2, "--parts mlp"),
+    (("--lang", "th={th}", "--lang", "en={en}", "--method", "plnd", "--parts", "mlp"), 2, "unknown --parts 'mlp'"),
     (("--lang", "th={th}", "--lang", "en={one}", "--method", "plnd"), 1, "en: 1 documents of 8 tokens or more"),
     (("--lang", "th={th}", "--lang", "en={en}", "--method", "plnd", "--threshold", "1e9"), 1, "no neuron was selected"),
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import threading
 
 import numpy as np
@@ -257,3 +258,17 @@ def test_the_order_of_a_list_changes_nothing(sea, tmp_path):
             runs.append(result.stdout)
     assert all(runs) and runs[:5] == runs[5:10] == runs[10:]
     assert [json.loads(line)["text"][0] for line in runs[4].splitlines()] == ["a"] * 9 + ["b"] * 9 + ["c"] * 9
+
+
+def test_a_disk_that_is_surely_too_small_is_told_before_anything_is_written(
+    sea, tmp_path, two, byte_tokenizer, monkeypatch
+):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 5))
+    packed = ("--tokenizer", byte_tokenizer, "--pack", 16, "--no-index", "--unit", "tokens")
+    parts = ("--no-index", "--unit", "docs", "--shard-size", "1KB")
+    for words, out in ((("--unit", "docs", "--no-index"), "x.jsonl"), (packed, "x.safetensors"), (parts, "x")):
+        result = sea("mix", *two, *words, "-o", tmp_path / out)
+        assert result.code == 1 and "bytes, and 5 are free on its disk" in result.stderr
+        assert not (tmp_path / out).exists()
+    for out in ("x.jsonl.zst", "-"):  # how small it becomes is not known
+        assert sea("mix", *two, "--unit", "docs", "--no-index", "-o", tmp_path / out if out != "-" else out).code == 0

@@ -184,3 +184,13 @@ def test_phases_that_do_not_divide_a_budget_are_refused(phases, budget, message)
 def test_what_is_no_phase_is_refused(phase, message):
     with pytest.raises(UsageError, match=message):
         Phase(name="x", **phase)
+
+
+def test_a_plan_that_is_wider_than_the_terminal_goes_on_below():
+    wide = plan_table(sized_plan(TEN, [])).splitlines()
+    lines = plan_table(sized_plan(TEN, []), 70).splitlines()
+    assert max(map(len, lines[:6])) <= 70 < len(wide[0])
+    assert [lines[at].split()[0] for at in range(6)] == ["source", "a", "b"] * 2
+    assert [(lines[at] + lines[at + 3].removeprefix(lines[at].split()[0])).split() for at in range(3)] == [
+        row.split() for row in wide[:3]
+    ]

@@ -127,7 +127,7 @@ def test_a_reading_that_fails_closes_what_was_opened(tmp_path, sources, monkeypa
     [
         (("--rejects", "bad.jsonl"), "nothing is cleaned"),
         (("--dedup", "exact", "--rejects", "-"), "the rejects file is the output"),
-        (("--dedup", "fuzzy"), "no kind of duplicates"),
+        (("--dedup", "fuzzy"), "unknown --dedup"),
     ],
 )
 def test_flags_that_do_not_go_together(sea, tmp_path, sources, flags, message):

@@ -114,10 +114,12 @@ def test_variables_of_others_are_no_concern_and_unknown_ones_are_told(
     [
         ("SEED", "many", "error: SEA_TRAIN_SEED: invalid value for '--seed'"),
         ("FORCE", "perhaps", "error: SEA_TRAIN_FORCE: invalid value for '--force'"),
-        ("ON_ERROR", "ignore", "error: SEA_TRAIN_ON_ERROR: invalid value for '--on-error'"),
+        ("ON_ERROR", "ignore", "error: SEA_TRAIN_ON_ERROR: unknown --on-error 'ignore'"),
         ("LANG", "[th", "error: SEA_TRAIN_LANG: not a list"),
+        ("LANG", "[" * 100_000, "error: SEA_TRAIN_LANG: not a list: nested too deeply"),
+        ("LANG", r'["\u0000"]', "error: SEA_TRAIN_LANG: 'lang' holds a NUL character"),
         ("LANG", "[[1]]", "error: SEA_TRAIN_LANG: not a list of plain values"),
-        ("PRESET", "none", "error: no preset 'none'"),
+        ("PRESET", "none", "error: SEA_TRAIN_PRESET: unknown --preset 'none'"),
     ],
 )
 def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, text: str, message: str) -> None:
@@ -140,6 +142,7 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch, name: str, t
         ("train = 1", 'no option "train" for all commands'),
         ("[[train]]\nlr = 1", 'no option "train" for all commands'),
         ("a b", "sea.toml: not TOML: "),
+        ('[train]\nlang = "a\\u0000"', "sea.toml: 'lang' holds a NUL character"),
     ],
 )
 def test_a_wrong_project_file_is_a_usage_error(project: str, message: str) -> None:

@@ -170,3 +170,18 @@ def test_what_is_built_in_pays_nothing_for_plugins(site: Path) -> None:
     for argv in (["--help"], ["clean", "--help"], ["eval", "--help"], ["--version"]):
         done = subprocess.run([sys.executable, "-c", code, *argv], capture_output=True, text=True, env=environment)
         assert done.stderr.splitlines()[-1] == "False False", argv
+
+
+@pytest.mark.parametrize("content", [b"[sea.commands]\nhello\n", b"hello = a:b\n[sea.commands]\nhello", b"\xff"])
+def test_metadata_that_cannot_be_read_names_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    folder = tmp_path / "broken-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_bytes(b"Name: broken\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_bytes(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SeaError, match="cannot be read") as error:
+        plugins.installed("sea.commands", {})
+    assert error.value.where == str(folder)
+    assert plugins.installed("sea.commands", {plugins.SELECTION: "another"}) == []

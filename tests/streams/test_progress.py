@@ -96,6 +96,16 @@ def test_a_terminal_gets_a_bar_in_a_long_run_and_stdout_nothing() -> None:
     assert (out, b"counting" in seen, b"\x1b[38;5;" in seen or b"\x1b[3" in seen) == (b"rich", True, True)
 
 
+@pytest.mark.parametrize(("columns", "seen", "left_out"), [(50, "loss 11.6", "lr"), (140, "3963 tokens/s", "…")])
+def test_counts_are_whole_on_a_narrow_terminal(columns: int, seen: str, left_out: str) -> None:
+    """rich would cut label, counts and note alike: `co… 10/1… loss 11…`."""
+    note = 'progress.advance(10, "loss 11.619, 16.534 bits/byte, lr 9.55e-04, 3963 tokens/s")'
+    program = BAR.replace("STEPS", "6").replace("progress.advance(10)", note)
+    said = on_a_terminal(program, COLUMNS=str(columns), NO_COLOR="1")[1].decode()
+    assert "counting" in said and "60/100 docs" in said and seen in said
+    assert "…" not in said and left_out not in said
+
+
 def test_no_color_is_heeded() -> None:
     _, seen = on_a_terminal(BAR.replace("STEPS", "6"), NO_COLOR="1")
     assert b"counting" in seen

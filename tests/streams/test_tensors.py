@@ -129,6 +129,7 @@ def with_header(header: object, data: bytes = b"") -> bytes:
         (with_header({"x": {"dtype": "F32", "shape": [1], "data_offsets": ["0", "4"]}}, b"1234"), "no valid entry"),
         (with_header({"x": {"dtype": "F32", "shape": [9], "data_offsets": [0, 4]}}, b"1234"), "no valid entry"),
         (with_header({"x": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}}, b"1234"), "is BF16, which numpy"),
+        (with_header({"x": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1], "y": 0}}, b"1"), "no valid entry"),
         (with_header({"__metadata__": {"a": 1}}), "metadata in its header is not text"),
     ],
 )

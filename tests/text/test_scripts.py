@@ -36,3 +36,11 @@ def test_whether_words_are_spaced(text, spaced):
 )
 def test_scripts_of_a_language_tag(tag, scripts):
     assert scripts_of_language(tag) == scripts
+
+
+@pytest.mark.parametrize(
+    ("char", "script"), zip("\u212aKÅΩℵℹº", ("Latin",) * 3 + ("Greek", None, None, None), strict=True)
+)
+def test_symbols_are_no_scripts(char, script):
+    """Audits counted tokens of scripts that were called Kelvin, Ohm, Information."""
+    assert script_of(char) == script

@@ -12,6 +12,7 @@ import pytest
 from seatools.streams.errors import SeaError, UsageError
 from seatools.text.byte_alphabet import BYTE_TO_CHAR
 from seatools.text.sentencepiece_model import SentencePieceTokenizer
+from seatools.text.special_tokens import MAX_IDS
 from seatools.text.tokenizer import load_tokenizer
 
 RANKS = [base64.b64encode(bytes([byte])) + b" %d" % byte for byte in range(256)]
@@ -243,3 +244,13 @@ def test_patterns_that_tokenizers_cannot_use(tmp_path: Path, pattern: str) -> No
 def test_a_pattern_without_use(shared: Path, name: str) -> None:
     error = refused(shared / "models/stories260K" / name, "has its own pre-tokenizer", pattern="gpt2")
     assert isinstance(error, UsageError)
+
+
+@pytest.mark.parametrize("id", [MAX_IDS, 1 << 32, -1, 1.0, "1"])
+def test_ids_beyond_any_vocabulary_are_refused_with_the_limit(tmp_path: Path, id: object) -> None:
+    written(tmp_path / "vocab.json", BYTES | {"xx": id})
+    written(tmp_path / "merges.txt", "#version: 0.2\n")
+    assert "0 to 2,097,151" in str(refused(tmp_path, "xx").fix)
+    model = {"type": "BPE", "vocab": {"a": 0, "xx": id}, "merges": []}
+    written(tmp_path / "tokenizer.json", {"version": "1.0", "added_tokens": [], "model": model})
+    assert "0 to 2,097,151" in str(refused(tmp_path, "malformed").fix)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -118,9 +120,57 @@ def test_a_signal_while_data_is_packed_exits_75_and_is_no_bad_record(
     assert sea("train", model_path, data, "-o", tmp_path / "out", *SHORT, "--resume").code == 0
 
 
-def test_no_pipe_reaches_a_batch_job(sea: Sea, model_path: Path, tmp_path: Path) -> None:
-    result = sea("train", model_path, "-", "-o", tmp_path / "out", "--print-launch", "slurm")
+@pytest.mark.parametrize("words", [["-"], ["th=-"], ["a.jsonl", "--eval-data", "en=-"]])
+def test_no_pipe_reaches_a_batch_job(sea: Sea, model_path: Path, tmp_path: Path, words: list[str]) -> None:
+    result = sea("train", model_path, *words, "-o", tmp_path / "out", "--print-launch", "slurm")
     assert result.code == 2 and "no pipe" in result.stderr and result.stdout == b""
+
+
+@pytest.mark.parametrize("words", [["--fp8"], ["--attention", "flash_attention_3"]])
+def test_a_run_that_fails_before_its_first_step_leaves_nothing_that_refuses_the_next(
+    sea: Sea, model_path: Path, data: Path, tmp_path: Path, words: list[str]
+) -> None:
+    """--fp8 without a GPU, a package that is missing: some are known before the data is packed, some are not."""
+    run = ("train", model_path, data, "-o", tmp_path / "out", "--device", "cpu", *SHORT)
+    assert sea(*run, *words).code == 1 and not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    assert sea(*run, *words).code == 1 and not list((tmp_path / "out").iterdir())
+    assert sea(*run).code == 0
+
+
+def test_a_disk_that_cannot_hold_a_checkpoint_is_told_before_the_first_step(
+    sea: Sea, model_path: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked for is what a run then writes, but for headers and state.json."""
+    run = ("train", model_path, data, "-o", tmp_path / "out", *SHORT)
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**12, 10**12, 5))
+        result = sea(*run)
+    assert result.code == 1 and len(result.stderr.splitlines()) <= 3 and not (tmp_path / "out").exists()
+    asked = re.search(r"one checkpoint and the model at the end take ([0-9,]+) bytes, and 5 are free", result.stderr)
+    assert asked is not None and sea(*run).code == 0
+    written = sum(
+        path.stat().st_size for path in (tmp_path / "out").rglob("*.safetensors") if "packed" not in path.name
+    )
+    assert 0 < written - int(asked[1].replace(",", "")) < 0.2 * written
+    with monkeypatch.context() as patch:  # some file systems say 0 of everything
+        patch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, 0))
+        assert sea(*run, "--force").code == 0
+
+
+@pytest.mark.parametrize("place", ["c.svg", "out/c.svg"])
+def test_curves_are_drawn_where_and_as_the_name_says(
+    sea: Sea, model_path: Path, data: Path, tmp_path: Path, place: str
+) -> None:
+    pytest.importorskip("matplotlib")
+    run = ("train", model_path, data, "-o", tmp_path / "out", *SHORT[:-2], "-q")
+    assert SHORT[-2] == "--no-plot"
+    refused = sea(*run, "--plot", tmp_path / "c.jpg")
+    assert refused.code == 2 and "end it in .png, .svg, .pdf" in refused.stderr
+    assert sea(*run, "--plot", tmp_path / place, "--no-plot").code == 2
+    assert not (tmp_path / "out").exists()
+    assert sea(*run, "--plot", tmp_path / place).code == 0
+    assert (tmp_path / place).read_bytes().startswith(b"<?xml") and not (tmp_path / "out" / "curves.png").exists()
 
 
 def test_forgetting_cannot_be_watched_from_the_middle_of_a_run(

@@ -91,6 +91,8 @@ def test_steps_tokens_epochs_and_hours(folder):
     plan = describe(folder, PlanOptions(batch_size=8, epochs=2, rate=1000.0, **CPU), data(th=1500, en=500))
     assert (plan.steps, plan.tokens, plan.epochs) == (10, 4000, 2.0)
     assert plan.hours == pytest.approx(4000 / 1000 / 3600)
+    two = describe(folder, PlanOptions(batch_size=8, epochs=2, rate=1000.0, ranks=2, **CPU), data(th=1500, en=500))
+    assert two.hours == pytest.approx(plan.hours / 2)  # the rate is that of a device
     assert plan.flops == plan.flops_per_token * 4000
     assert {row["name"]: (row["share"], row["epochs"]) for row in plan.sources} == {"th": (0.75, 2), "en": (0.25, 2)}
     longer = describe(folder, PlanOptions(batch_size=8, max_steps=35, **CPU), data(th=1500, en=500))

@@ -16,7 +16,7 @@ seq-len = 32
 batch-size = 2
 lr = 1e-3
 max-steps = 2
-plot = false
+no-plot = true
 [[stage]]
 name = "rows"
 train = "embeddings"
@@ -110,3 +110,17 @@ def test_a_schedule_that_fails_before_its_first_step_leaves_nothing(
     result = sea(*command(model_path, data, write_schedule(tmp_path, data), tmp_path / "out"))
     assert result.code == 1 and "held.jsonl:3" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_the_curves_of_a_schedule_are_of_all_its_stages(sea: Sea, model_path: Path, data: Path, tmp_path: Path) -> None:
+    """Two stages of two steps: the picture of OUT has four, a stage's own has two."""
+    pytest.importorskip("matplotlib")
+    write_jsonl(data.parent / "held.jsonl", TEXTS[:2])
+    config = write_schedule(tmp_path, data, "no-plot = true\n", "")
+    out = tmp_path / "out"
+    assert sea(*command(model_path, data, config, out), "--plot", tmp_path / "c.gif").code == 2
+    assert sea(*command(model_path, data, config, out), "--plot", out / "all.svg").code == 0
+    assert "held-out text" in (out / "all.svg").read_text() and not (out / "curves.png").exists()
+    assert sorted(path.name for path in (out / "stages").glob("*/curves.png")) == ["curves.png"] * 2
+    assert sea(*command(model_path, data, config, out), "--resume").code == 0
+    assert (out / "curves.png").read_bytes() != (out / "stages" / "2-body" / "curves.png").read_bytes()

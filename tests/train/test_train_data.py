@@ -11,6 +11,7 @@ from tiny_llama import write_jsonl
 
 import seatools.train.data as data
 from seatools.streams.batches import batches
+from seatools.streams.errors import SeaError
 from seatools.streams.messages import Messages
 from seatools.streams.records import Rejects
 from seatools.text.documents import load_documents
@@ -71,3 +72,18 @@ def test_documents_that_were_cut_are_counted(spool: Spool, tmp_path: Path) -> No
     assert read_packed(tmp_path / "packed").metadata["num_cut_docs"] == "2"
     assert packed.metadata["num_cut_targets"] == "3"  # 64 and 65 tokens are 2 and 3 rows
     assert packed.num_targets == 32 + 64 + 65 - 3 - 3  # no first token of a document is trained
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("made_from", "["), ("made_from", "[]"), ("inputs", "{}"), ("inputs", "[1]"), ("rejects", "[" * 5000)],
+)
+def test_notes_of_a_spool_that_no_run_has_written_are_refused(spool: Spool, key: str, text: str) -> None:
+    packed = spool("a", "b")
+    assert data.spool_note(packed, "made_from") == {"--seq-len": 32, "--seed": 0}
+    packed.metadata[key] = text
+    with pytest.raises(SeaError, match=f"{key} is damaged"):
+        data.spool_note(packed, key)
+    if key == "made_from":
+        with pytest.raises(SeaError, match="damaged"):
+            data.check_spool(packed, {})

@@ -199,3 +199,28 @@ def test_manifests_of_the_schema_before_are_read(here: Path, sea: Callable) -> N
     Path("out.manifest.json").write_text(json.dumps(body | {"schema": 1}))
     assert states(sea, "out") == (0, {("out:output", "out"): "ok"})
     assert read_manifest("out").settings == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"options": json.loads("[" * 300 + "]" * 300)},
+        {"inputs": [{"path": ".", "sha256": "00", "by_size": ["a\0"]}]},
+        {"inputs": [{"path": ".", "sha256": "00", "by_size": [1]}]},
+    ],
+)
+def test_an_input_with_a_hostile_manifest_is_read_as_one_without(here: Path, sea: Callable, damage: Any) -> None:
+    Path("in.jsonl").write_text('{"text": "a"}\n')
+    Path("in.jsonl.manifest.json").write_text(json.dumps(BODY | damage))
+    assert sea("clean", "in.jsonl", "-o", "out.jsonl").code == 0
+    assert "parent" not in json.loads(Path("out.jsonl.manifest.json").read_bytes())["inputs"][0]
+    assert "unexpected" not in sea("verify", "in.jsonl").stderr
+
+
+def test_a_broken_manifest_of_a_name_that_is_not_utf8_is_told(here: Path, sea: Callable) -> None:
+    name = os.fsdecode(b"th\xe9.jsonl")
+    Path(name).write_text("x")
+    make("out", name)
+    Path(f"{name}.manifest.json").write_text("[]")
+    code, found = states(sea, "out")
+    assert code == 3 and [state for (role, _), state in found.items() if role.endswith(":manifest")] == ["changed"]

@@ -109,10 +109,10 @@ def test_dry_run_writes_nothing(sea, base, thai, tmp_path):
 
 def test_methods_and_their_options_are_checked(sea, base, thai, tmp_path):
     for flags, message in [
-        (["--method", "prepend"], 'no method "prepend"'),
-        (["--method", "donor"], "--method donor needs --donor"),
-        (["--donor", base], "no other takes one"),
-        (["--balance", "luck"], 'no balance "luck"'),
+        (["--method", "prepend"], "unknown --method 'prepend'"),
+        (["--method", "donor"], "--method donor takes tokens of another tokenizer"),
+        (["--donor", base], "--donor is of --method donor, not of continue"),
+        (["--balance", "luck"], "unknown --balance 'luck'"),
         (["--balance", "parity"], "parity needs parallel text"),
         (["--until", "parity=1.5"], "parity needs parallel text"),
         (["--until", "speed=9"], "is no target"),
@@ -121,7 +121,7 @@ def test_methods_and_their_options_are_checked(sea, base, thai, tmp_path):
         (["--balance", "text", "--until", "bytes-per-token=2"], "--balance text looks at no language"),
         (["--shard", "4/4"], "is no shard"),
         (["--normalize", "nfkd"], "nfkd"),
-        (["--pretokenizer", "qwen"], 'no pretokenizer "qwen"'),
+        (["--pretokenizer", "qwen"], "unknown --pretokenizer 'qwen'"),
         (["--max-drift", "2"], "--max-drift is 2"),
     ]:
         result = sea("vocab-extend", base, thai, "--add", "5", *flags, "-o", tmp_path / "out")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 
 from seatools.streams.batches import batches
 from seatools.streams.cores import available_cores
 from seatools.streams.errors import SeaError
 from seatools.streams.records import Record
+from seatools.streams.worker_pool import WorkerPool
 from seatools.text.cleaning.document_checks import Checked, DocumentChecks
 
 BATCH_DOCS, BATCH_BYTES = 512, 1 << 20
@@ -33,7 +34,7 @@ class CheckPool:
         self.workers = workers or available_cores()
         self._pays = options.identifies or options.quality or bool(options.decontaminate)
         self._seen_bytes = 0
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: WorkerPool | None = None
 
     def checked(self, records: Iterable[Record], label: str | None) -> Iterator[Batch]:
         """The records with what their checks say, a batch at a time. Raises SeaError if a process is lost."""
@@ -64,11 +65,9 @@ class CheckPool:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def _workers(self) -> ProcessPoolExecutor:
+    def _workers(self) -> WorkerPool:
         if self._pool is None:
-            from multiprocessing import get_context
-
-            self._pool = ProcessPoolExecutor(self.workers, get_context("spawn"), _start, (self.checks,))
+            self._pool = WorkerPool(self.workers, _start, (self.checks,))
         return self._pool
 
 

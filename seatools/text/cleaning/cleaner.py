@@ -173,7 +173,7 @@ class Cleaner:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.rejected.items()))
         undeclared = sum(counts.num_undeclared for counts in self.counts.values())
         told += f" ({reasons})" if reasons else ""
-        return told + (f"; {undeclared:,} name no language to check" if undeclared else "")
+        return told + (f"; {undeclared:,} name no language that can be checked" if undeclared else "")
 
     def _first_pass(
         self, records: Iterable[Record], lang: str | None, name: str

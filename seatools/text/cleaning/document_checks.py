@@ -20,6 +20,7 @@ from seatools.text.cleaning.options import CleaningOptions
 from seatools.text.cleaning.quality import load_rules
 from seatools.text.cleaning.rejection import Rejection
 from seatools.text.cleaning.repair import joined_text, repair_record, repairer
+from seatools.text.language_tags import meant
 from seatools.text.scripts import scripts_of_language
 
 
@@ -33,7 +34,7 @@ class Checked(NamedTuple):
     key: bytes | None
     rejection: Rejection | None
     is_undeclared: bool = False
-    """Neither the record nor its source names a language."""
+    """Neither the record nor its source names a language that can be checked."""
 
 
 class DocumentChecks:
@@ -56,9 +57,9 @@ class DocumentChecks:
             if self._tier is not None and not self._tier.knows(tag):
                 scripts = scripts_of_language(tag)
                 if options.lang_id != "script" or scripts is None:
-                    raise UsageError(
-                        f"--lang-id {options.lang_id} does not know {tag}", fix="--lang-id cld2 or fasttext:FILE"
-                    )
+                    fix = "a code such as th, lo or en; --lang-id cld2 and fasttext:FILE know more of them than script"
+                    fix = f"did you mean {code}?" if (code := meant(tag, self._tier.known)) else fix
+                    raise UsageError(f"--lang-id {options.lang_id} does not know {tag}", fix=fix)
                 self.warnings.append(
                     f"--lang {tag}: its script ({' or '.join(scripts)}) is all that --lang-id script can check"
                 )
@@ -106,7 +107,12 @@ class DocumentChecks:
         if rejection is None and self.benchmarks is not None:
             rejection = self.benchmarks.check(text)
         key = exact_key(text) if options.exact and rejection is None else None
-        return Checked(record.raw if record.raw is not came else None, lang, key, rejection, declared is None)
+        unchecked = declared is None or not self._checkable(declared)
+        return Checked(record.raw if record.raw is not came else None, lang, key, rejection, unchecked)
+
+    def _checkable(self, declared: str) -> bool:
+        """Whether it can be told that a document is not in this language."""
+        return self._tier is None or self._tier.knows(declared) or scripts_of_language(declared) is not None
 
     def _language(self, found: Identified, declared: str | None) -> Rejection | None:
         tier, options = self._tier, self.options

@@ -136,8 +136,8 @@ def _parsed(data: bytes, path: str) -> QualityRules:
         raise UsageError(f"{path}: not TOML: {error}", fix="--quality-rules names a TOML file") from error
     found: dict[str, dict[str, tuple[float | None, float | None]]] = {}
     for name, table in tables.items():
-        if not isinstance(table, dict):
-            raise UsageError(f'{path}: "{name}" is not a table', fix="[default] or a language: [th]")
+        if not isinstance(table, dict) or not same_language(name):  # "" is of documents without a language
+            raise UsageError(f'{path}: "{name}" is not a table of a language', fix="[default] or a language: [th]")
         for rule, limit in table.items():
             if rule not in RULES and rule not in plugins("sea.filters"):
                 raise UsageError(f'{path}: no quality rule "{rule}"', fix=f"the rules are {', '.join(RULES)}")

@@ -67,9 +67,10 @@ def test_declared_language_is_the_records_own_then_the_label():
 
 def test_documents_that_name_no_language_are_told_of():
     with Cleaner(CleaningOptions(lang_check=True)) as cleaner:
-        assert len(list(cleaner.stream(records(THAI, {"text": LAO, "lang": "lo"})))) == 2
-    assert cleaner.summary().endswith("; 1 name no language to check")
-    assert cleaner.counts["input"].as_dict()["undeclared"] == 1
+        unknown = {"text": THAI, "lang": "Thai"}  # nothing can be told of it, so it is not as if it had been checked
+        assert len(list(cleaner.stream(records(THAI, {"text": LAO, "lang": "lo"}, unknown)))) == 3
+    assert cleaner.summary().endswith("; 2 name no language that can be checked")
+    assert cleaner.counts["input"].as_dict()["undeclared"] == 2
 
 
 def test_write_lang_stamps_only_what_has_none():

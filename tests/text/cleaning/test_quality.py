@@ -129,6 +129,7 @@ def test_a_users_file_changes_single_limits(tmp_path):
         ("[th]\nchars = { min = nan }", "nothing can meet that"),
         ("[th]\nchars = { min = 50, max = 2 }", "nothing can meet that"),
         ("chars = 5", "not a table"),
+        ("[-o]\nchars = { min = 5 }", '"-o" is not a table of a language'),
         ("[", "not TOML"),
     ],
 )
