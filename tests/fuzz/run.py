@@ -14,6 +14,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -125,6 +126,7 @@ def child(name: str, seconds: float, out: Path) -> None:
                 print(f"finding: {error}", flush=True)
         if runs % 64 == 0 and time.process_time() > seconds:
             print(f"runs: {runs}", flush=True)
+            shutil.rmtree(folder, ignore_errors=True)
             os._exit(0)
 
     def other(data: bytes, longest: int, seed: int) -> bytes:
