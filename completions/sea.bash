@@ -542,7 +542,7 @@ _sea_option() {  # COMMAND: sets words, parts and arguments; 1 if the word befor
                 --context-bytes) _sea_value '' 0 ;;
                 --max-new-tokens) _sea_value '' 0 ;;
                 --batch-tokens) _sea_value '' 0 ;;
-                --engine) _sea_value 'auto transformers vllm' 0 ;;
+                --engine) _sea_value 'auto own transformers vllm' 0 ;;
                 --shard) _sea_value '' 0 ;;
                 --nproc) _sea_value 'auto' 0 ;;
                 --chat-template) _sea_value '' 1 ;;

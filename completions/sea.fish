@@ -699,7 +699,7 @@ complete -c sea -n "__sea_is 'eval'" -l stride -x -d 'new tokens in each further
 complete -c sea -n "__sea_is 'eval'" -l context-bytes -x -d 'perplexity windows of N bytes'
 complete -c sea -n "__sea_is 'eval'" -l max-new-tokens -x -d 'longest answer [the task\'s own]'
 complete -c sea -n "__sea_is 'eval'" -l batch-tokens -x -d 'most tokens in a batch [found]'
-complete -c sea -n "__sea_is 'eval'" -l engine -x -a 'auto transformers vllm' -d 'what generates answers'
+complete -c sea -n "__sea_is 'eval'" -l engine -x -a 'auto own transformers vllm' -d 'what generates answers'
 complete -c sea -n "__sea_is 'eval'" -l shard -x -d 'every Nth unit of the work from I = 0, into --samples'
 complete -c sea -n "__sea_is 'eval'" -l nproc -x -a 'auto' -d 'processes, a GPU each'
 complete -c sea -n "__sea_is 'eval'" -l chat-template -r -F -d 'Jinja file'

@@ -116,7 +116,7 @@ def evaluate(
     ] = None,
     batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", help="most tokens in a batch [found]")] = None,
     engine: Annotated[
-        str, typer.Option("--engine", metavar="auto|transformers|vllm|URL", help="what generates answers")
+        str, typer.Option("--engine", metavar="auto|own|transformers|vllm|URL", help="what generates answers")
     ] = "auto",
     shard: Annotated[
         str | None, typer.Option("--shard", metavar="I/N", help="every Nth unit of the work from I = 0, into --samples")

@@ -94,7 +94,12 @@ def _known() -> Iterable[tuple[str, str, Iterable[str]]]:
     yield from ((command, "--track", TRACKERS) for command in ("train", "dpo"))
     yield from ((command, "--dtype", ("auto", *DTYPES)) for command in ("train", "dpo", "sample", "judge", "eval"))
     yield from (("train", "--preset", PRESETS), ("dpo", "--preset", DPO_PRESETS), ("dpo", "--loss", LOSSES))
-    yield from (("eval", "--format", ("auto", *AUTO)), ("sample", "--engine", NAMES), ("lsn-detect", "--qk", QK_KINDS))
+    yield from (
+        ("eval", "--format", ("auto", *AUTO)),
+        ("sample", "--engine", NAMES),
+        ("eval", "--engine", NAMES),
+        ("lsn-detect", "--qk", QK_KINDS),
+    )
     yield from (("clean", "--lang-id", BUILT_IN), ("mix", "--lang-id", BUILT_IN), ("judge", "--lang-check", BUILT_IN))
     yield from (("vocab-extend", "--normalize", NORMALISERS), ("clean", "--normalize", NORMALISERS))
     yield from (("vocab-extend", "--method", WAYS), ("vocab-extend", "--balance", BALANCES))
